@@ -1,0 +1,178 @@
+"""A CT volume: voxels together with their place in the patient.
+
+Conventions, used everywhere in the library:
+
+* ``voxels`` has shape (z, y, x) = (k, j, i), as NumPy views of ITK images have;
+* ``spacing`` and ``origin`` are in ITK's order (x, y, z) = (i, j, k), millimetres, patient axes LPS;
+* ``direction`` is 3 x 3; its columns are the unit directions of the index axes i, j, k in LPS;
+* an *axis number* counts index axes: 0 = i, 1 = j, 2 = k; array axis = 2 - axis number.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from .errors import UserError
+
+INDEX_AXES = ("i", "j", "k")
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """Voxels with spacing, origin and direction.
+
+    Parameters
+    ----------
+    voxels : ndarray, shape (z, y, x)
+        Real numbers of any type, all finite.
+    spacing : tuple of 3 floats
+        Distance of voxel centres along i, j, k in mm.
+    origin : tuple of 3 floats
+        LPS position of the centre of voxel (0, 0, 0) in mm.
+    direction : ndarray, shape (3, 3)
+        Columns are the LPS directions of the index axes i, j, k: orthonormal, left-handed allowed.
+    slice_axis : int, optional
+        Index axis along which slices were acquired, where the source tells it (DICOM).
+    thickness : float, optional
+        Nominal slice thickness in mm, where the source tells it (DICOM).
+    source : dict, optional
+        What else the source told (modality, identifiers).
+
+    Raises
+    ------
+    UserError
+        If the parts do not make a volume; the message names the offending value.
+    """
+
+    voxels: np.ndarray
+    spacing: tuple[float, float, float]
+    origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    direction: np.ndarray = field(default_factory=lambda: np.eye(3))
+    slice_axis: int | None = None
+    thickness: float | None = None
+    source: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        voxels = np.asarray(self.voxels)
+        if voxels.ndim != 3 or 0 in voxels.shape:
+            raise UserError(f"a volume needs three dimensions of at least one voxel, not shape {voxels.shape}")
+        if voxels.dtype.kind not in "iuf":
+            raise UserError(f"a volume needs integer or real voxels, not {voxels.dtype}")
+        spacing = tuple(float(value) for value in self.spacing)
+        if len(spacing) != 3 or not all(math.isfinite(value) and value > 0 for value in spacing):
+            raise UserError(f"spacing must be three positive numbers in mm, not {spacing}")
+        origin = tuple(float(value) for value in self.origin)
+        if len(origin) != 3 or not all(math.isfinite(value) for value in origin):
+            raise UserError(f"origin must be three finite numbers in mm, not {origin}")
+        direction = np.asarray(self.direction, dtype=np.float64).reshape(3, 3)
+        if not np.allclose(direction.T @ direction, np.eye(3), atol=1e-3):
+            raise UserError(
+                "the index axes are not perpendicular (direction "
+                f"{np.round(direction, 4).tolist()}): resample the volume onto a straight grid first"
+            )
+        for name, value in (
+            ("voxels", voxels),
+            ("spacing", spacing),
+            ("origin", origin),
+            ("direction", direction),
+        ):
+            object.__setattr__(self, name, value)
+
+    def position(self, i: float, j: float, k: float) -> np.ndarray:
+        """LPS position in mm of the index (i, j, k)."""
+        return np.asarray(self.origin) + self.direction @ (np.asarray(self.spacing) * (i, j, k))
+
+    def slices_first(self, axis: int) -> np.ndarray:
+        """View of the voxels with index axis `axis` first: (slices, rows, columns)."""
+        return np.moveaxis(self.voxels, 2 - axis, 0)
+
+
+def through_plane_axis(volume: Volume, override: int | None = None) -> int:
+    """Index axis (0 = i, 1 = j, 2 = k) across which the slices are stacked.
+
+    It is the axis whose spacing stands apart from the other two: on a logarithmic scale its distance to
+    the nearer of them is more than twice the distance between those two. Where that does not decide
+    (thin, almost isotropic input) the slice axis of the source is taken, else k.
+    """
+    if override is not None:
+        if override not in (0, 1, 2):
+            raise UserError(f"axis must be 0, 1 or 2 (i, j or k), not {override}")
+        return override
+    order = np.argsort(volume.spacing, kind="stable")
+    low, middle, high = np.log(np.asarray(volume.spacing)[order])
+    below, above = middle - low, high - middle
+    if max(below, above) > 0.01:
+        if above > 2 * below:
+            return int(order[2])
+        if below > 2 * above:
+            return int(order[0])
+    return 2 if volume.slice_axis is None else volume.slice_axis
+
+
+def slice_count(slices: int, spacing: float, target_spacing: float) -> int:
+    """Number of thin slices between the first and the last of `slices` slice centres, both included."""
+    return math.floor((slices - 1) * spacing / target_spacing + 1e-6) + 1
+
+
+def check_target_spacing(target_spacing: float, spacing: float) -> float:
+    """Return `target_spacing` if it is a spacing to which slices every `spacing` mm can be refined.
+
+    Raises
+    ------
+    UserError
+        If it is not a positive number or is coarser than the input's.
+    """
+    if not (math.isfinite(target_spacing) and target_spacing > 0):
+        raise UserError(f"the target spacing must be a positive number of mm, not {target_spacing:g}")
+    if target_spacing > spacing * (1 + 1e-6):
+        raise UserError(
+            f"the target spacing of {target_spacing:g} mm is coarser than the input's {spacing:g} mm: "
+            "choose one that is finer"
+        )
+    return target_spacing
+
+
+def refined(volume: Volume, axis: int, target_spacing: float, slices: np.ndarray) -> Volume:
+    """The volume that holds `slices` every `target_spacing` mm along index axis `axis`.
+
+    Centre-aligned: the first slice centres coincide, hence origin and direction stay.
+
+    Parameters
+    ----------
+    slices : ndarray, shape (thin slices, rows, columns)
+        In the layout of :meth:`Volume.slices_first`.
+    """
+    spacing = list(volume.spacing)
+    spacing[axis] = float(target_spacing)
+    return replace(
+        volume,
+        voxels=np.moveaxis(slices, 0, 2 - axis),
+        spacing=tuple(spacing),
+        slice_axis=axis,
+        thickness=float(target_spacing),
+    )
+
+
+def cast_in_place(slices: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Convert float32 `slices` (n, rows, columns) to `dtype`, slice by slice, rounded and saturated.
+
+    Types of up to four bytes reuse the memory of `slices`, which must not be used afterwards: a converted
+    slice never reaches over values that are still to be read, because it is not larger than what it replaces.
+    """
+    dtype = np.dtype(dtype)
+    if dtype == slices.dtype:
+        return slices
+    if dtype.itemsize <= slices.dtype.itemsize and slices.flags.c_contiguous:
+        out = slices.reshape(-1).view(dtype)[: slices.size].reshape(slices.shape)
+    else:
+        out = np.empty(slices.shape, dtype)
+    for index in range(len(slices)):
+        values = slices[index].astype(np.float64)
+        if dtype.kind in "iu":
+            limits = np.iinfo(dtype)
+            values = np.clip(np.rint(values), limits.min, limits.max)
+        out[index] = values
+    return out
