@@ -1,9 +1,9 @@
 """How a scanner's thick slices come from thin ones: the slice profile as one sampling matrix.
 
-A slice of thickness ``t`` averages the patient along the through-plane axis with a profile whose full width
-at half maximum is ``t``; slices lie every ``s`` millimetres, so neighbours overlap by ``o = t - s``. On a grid
-of thin slices this is a matrix A with a row a thick slice: ``thick = A @ thin``. Simulation, consistency,
-self-supervision and training all apply this one matrix.
+A slice of thickness ``t`` averages the patient along the through-plane axis with a profile whose full
+width at half maximum is ``t``; slices lie every ``s`` millimetres, so neighbours overlap by ``o = t - s``.
+On a grid of thin slices this is a matrix A with a row a thick slice: ``thick = A @ thin``. Simulation,
+consistency, self-supervision and training all apply this one matrix.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Acquisition:
         )
 
     def inside(self, thick_slices: int, thin_slices: int, target_spacing: float) -> np.ndarray:
-        """Which thick slices have their whole profile inside the volume of thin slices: bool (thick_slices,)."""
+        """Which thick slices have their whole profile inside the thin volume: bool (thick_slices,)."""
         reach = _HALF_WIDTHS[self.profile] * self.thickness
         centres = np.arange(thick_slices) * self.spacing
         tolerance = 1e-6 * self.spacing
@@ -117,9 +117,7 @@ def sampling_matrix(
     totals = weights.sum(axis=1, keepdims=True)
     if thick_slices and not (totals > 1e-9).all():
         outside = int(np.argmin(totals))
-        raise UserError(
-            f"thick slice {outside} lies outside the thin slices: the two do not cover one region"
-        )
+        raise UserError(f"thick slice {outside} lies outside the thin slices: they cover another region")
     return weights / totals
 
 

@@ -1,4 +1,4 @@
-"""Results that agree with what was measured: averaged over the slice profile, thin slices give the thick ones.
+"""Results that agree with what was measured: averaged over the profile, thin slices give the thick ones.
 
 With A the sampling matrix (:mod:`~ThickToThinSRLib.acquisition`), y the thick and x the thin slices, the
 inconsistency is C = A x - y. It is measured over thick slices whose profile lies inside the volume.
@@ -22,8 +22,8 @@ _SMOOTHNESS = 1e-4
 _OVERSHOOT = 0.1
 _BOUNDED_UP_TO_OVERLAP = 0.2
 _BOUND_PASSES = 3
-# Parts of C that the profile passes with less than this gain are left alone by the projection: they could only
-# be met by amplifying noise more than a hundredfold.
+# Parts of C that the profile passes with less than this gain are left alone by the projection: they could
+# only be met by amplifying noise more than a hundredfold.
 _LEAST_GAIN = 0.01
 
 
@@ -79,9 +79,9 @@ def measure(
 class ConsistentInterpolation:
     """The smoothest thin slices whose profile-averaged sums are the thick ones.
 
-    Minimises ``||A x - y||^2 + lambda (s/u)^3 ||D2 x||^2`` (D2: second differences) for each voxel column, on a
-    range that reaches beyond the first and last slice so that their whole profiles count. Where slices do not
-    overlap, x is also kept within the range of the neighbouring thick voxels, widened by a tenth, by
+    Minimises ``||A x - y||^2 + lambda (s/u)^3 ||D2 x||^2`` (D2: second differences) for each voxel column, on
+    a range that reaches beyond the first and last slice so that their whole profiles count. Where slices do
+    not overlap, x is also kept within the range of the neighbouring thick voxels, widened by a tenth, by
     alternating between that bound and agreement with the input.
 
     Parameters
@@ -132,9 +132,9 @@ class ConsistentInterpolation:
 class ConsistencyProjection:
     """Makes C vanish by the smoothest correction of thin slices.
 
-    The correction d minimises ``(s/u)^3 ||D2 d||^2 + (u/s) ||d||^2`` subject to A d = -C over the thick slices
-    whose profile lies inside: it shows no steps and fades beyond the last of them. Parts of C that the profile
-    all but annihilates (gain under 1 %, only with overlap near half the thickness) are left.
+    The correction d minimises ``(s/u)^3 ||D2 d||^2 + (u/s) ||d||^2`` subject to A d = -C over the thick
+    slices whose profile lies inside: it shows no steps and fades beyond the last of them. Parts of C that the
+    profile all but annihilates (gain under 1 %, only with overlap near half the thickness) are left.
     """
 
     def __init__(self, acquisition: Acquisition, thick_slices: int, thin_slices: int, target_spacing: float):

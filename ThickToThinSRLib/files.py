@@ -152,9 +152,7 @@ def _check_kind(reader: sitk.ImageFileReader, path: Path) -> None:
     components = reader.GetNumberOfComponents()
     pixel = sitk.GetPixelIDValueAsString(reader.GetPixelID())
     if components != 1 or "complex" in pixel:
-        raise UserError(
-            f"{path}: holds {components} values a voxel ({pixel}); one CT number a voxel is needed"
-        )
+        raise UserError(f"{path}: holds {components} values a voxel ({pixel}); one CT number is needed")
 
 
 def _check_complete_nifti(path: Path) -> None:

@@ -58,9 +58,7 @@ class Volume:
     def __post_init__(self):
         voxels = np.asarray(self.voxels)
         if voxels.ndim != 3 or 0 in voxels.shape:
-            raise UserError(
-                f"a volume needs three dimensions of at least one voxel, not shape {voxels.shape}"
-            )
+            raise UserError(f"a volume needs three dimensions, each of a voxel or more, not {voxels.shape}")
         if voxels.dtype.kind not in "iuf":
             raise UserError(f"a volume needs integer or real voxels, not {voxels.dtype}")
         spacing = tuple(float(value) for value in self.spacing)
