@@ -75,12 +75,12 @@ def _content(source: str | os.PathLike | BinaryIO) -> io.BytesIO:
     else:
         path = Path(source)
         if not path.is_file():
-            raise Malformed("there is no such file")
+            raise UserError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
         try:
             with path.open("rb") as file:
                 content = file.read(_MAX_FILE + 1)
         except OSError as error:
-            raise Malformed(f"it cannot be read ({error.strerror})") from error
+            raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     if len(content) > _MAX_FILE:
         raise Malformed(f"it is larger than {_MAX_FILE >> 30} GiB")
     if not content:
@@ -92,7 +92,8 @@ def _read_zip(content: io.BytesIO) -> tuple[Any, _Numbers]:
     """Structure and storages of the zip format (torch 1.6 and later)."""
     try:
         archive = zipfile.ZipFile(content)
-    except (zipfile.BadZipFile, ValueError, OSError) as error:
+    # Damage meets zipfile in many places: BadZipFile, OverflowError, NotImplementedError, ...
+    except Exception as error:
         raise Malformed("a damaged zip archive") from error
     entries = {entry.filename: entry for entry in archive.infolist()}
     pickles = [name for name in entries if name.count("/") == 1 and name.endswith("/data.pkl")]
@@ -109,7 +110,7 @@ def _read_zip(content: io.BytesIO) -> tuple[Any, _Numbers]:
             raise Malformed(f"its part {name!r} is missing or of a wrong size")
         try:
             return archive.read(entry)
-        except (zipfile.BadZipFile, RuntimeError, ValueError, OSError, EOFError) as error:
+        except Exception as error:
             raise Malformed(f"its part {name!r} is damaged") from error
 
     order = entry_bytes(f"{folder}byteorder", 16) if f"{folder}byteorder" in entries else b"little"
@@ -154,7 +155,7 @@ def _network_and_configuration(root: Any) -> tuple[InertObject, dict]:
         raise Malformed('it does not hold {"net": ..., "config_dict": ...}')
     missing = [key for key in ("net", "config_dict") if key not in root]
     if missing:
-        found = ", ".join(str(key) for key in list(root)[:6])
+        found = ", ".join(ascii(key)[:40] for key in list(root)[:6])
         raise Malformed(f"it lacks {' and '.join(missing)} (found: {found or 'nothing'})")
     net, config = root["net"], root["config_dict"]
     while type(net) is InertObject and net.kind.name == "DataParallel":

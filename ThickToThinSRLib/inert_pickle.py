@@ -115,12 +115,15 @@ _CONSTRUCTORS = {
     Global("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
     Global("torch", "Size"): lambda size=(): tuple(size),
     Global("torch", "device"): lambda *parts: parts,
-    Global("__builtin__", "set"): lambda items=(): list(items),
+    Global("__builtin__", "set"): lambda items=(): list(items),  # which may hold what cannot be hashed
     Global("builtins", "set"): lambda items=(): list(items),
 }
 
 
 def _is_inert(name: Global) -> bool:
+    # A dotted name walks along attributes (torch.nn.modules.module's "torch.os.system").
+    if "." in name.name:
+        return False
     return name.module.startswith(_INERT_PACKAGES) or (name.module, name.name) in _INERT_NAMES
 
 
@@ -130,7 +133,7 @@ def _checked_global(module: Any, name: Any) -> Global:
     found = Global(module, name)
     if _is_inert(found) or found in _CONSTRUCTORS or (module == "torch" and name in _STORAGES):
         return found
-    raise Refused(f"{module}.{name}")
+    raise Refused(ascii(f"{module}.{name}")[:80])
 
 
 def _instance(kind: Any, arguments: Any) -> Any:
@@ -252,6 +255,8 @@ class _Machine:
     def op_empty_list(self, _: Any) -> None:
         self.stack.append([])
 
+    op_empty_set = op_empty_list
+
     def op_empty_dict(self, _: Any) -> None:
         self.stack.append({})
 
@@ -279,6 +284,8 @@ class _Machine:
     def op_appends(self, _: Any) -> None:
         items = self.since_mark()
         self.append(items)
+
+    op_additems = op_appends
 
     def set_items(self, items: list[Any]) -> None:
         if type(self.stack[-1]) is not dict:
