@@ -15,7 +15,7 @@ import numpy as np
 from scipy.special import erf
 
 from .errors import UserError
-from .volume import Volume, slice_count, through_plane_axis
+from .volume import Volume, cast, slice_count, through_plane_axis
 
 PROFILES = ("box", "gaussian", "trapezoid")
 # A Gaussian is cut at three standard deviations; a trapezoid is a box of t smoothed by a box of t / 2.
@@ -185,10 +185,10 @@ def simulate(
     out = np.empty((count, *slices.shape[1:]), dtype)
     for index, row in enumerate(weights):
         used = np.flatnonzero(row)
-        plane = np.tensordot(row[used], slices[used[0] : used[-1] + 1].astype(np.float64), axes=1)
-        if dtype.kind in "iu":
-            plane = np.clip(np.rint(plane), np.iinfo(dtype).min, np.iinfo(dtype).max)
-        out[index] = plane
+        plane = np.tensordot(
+            row[used[0] : used[-1] + 1], slices[used[0] : used[-1] + 1].astype(np.float64), axes=1
+        )
+        out[index] = cast(plane, dtype)
     spacing = list(thin.spacing)
     spacing[axis] = acquisition.spacing
     return replace(

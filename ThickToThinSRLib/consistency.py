@@ -68,7 +68,7 @@ def measure(
     for index in inside:
         used = np.flatnonzero(weights[index])
         block = thin[used[0] : used[-1] + 1].astype(np.float32)
-        simulated = np.tensordot(weights[index, used].astype(np.float32), block, axes=1)
+        simulated = np.tensordot(weights[index, used[0] : used[-1] + 1].astype(np.float32), block, axes=1)
         error = np.abs(simulated - thick[index])
         means.append(float(error.mean(dtype=np.float64)))
         histogram += np.bincount(np.minimum(error.ravel() / width, bins - 1).astype(np.int64), minlength=bins)

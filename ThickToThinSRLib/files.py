@@ -17,6 +17,8 @@ from .errors import UserError
 from .volume import Volume
 
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
+# Temporary files of this process; whoever ends it in a hurry removes them.
+_temporaries: set[Path] = set()
 
 
 def volume_suffix(path: str | os.PathLike) -> str:
@@ -132,6 +134,7 @@ def replacing(path: Path, suffix: str):
         raise UserError(f"{path}: cannot write into the folder {path.parent} ({error.strerror})") from error
     os.close(handle)
     temporary = Path(name)
+    _temporaries.add(temporary)
     try:
         yield temporary
         # mkstemp makes the file private to its owner; a result has the permissions of any new file.
@@ -143,6 +146,14 @@ def replacing(path: Path, suffix: str):
         raise UserError(f"{path}: could not be written ({error.strerror or error})") from error
     finally:
         temporary.unlink(missing_ok=True)
+        _temporaries.discard(temporary)
+
+
+def remove_temporaries() -> None:
+    """Remove the files that this process was about to write; for a process that is ended in a hurry."""
+    for path in list(_temporaries):
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def _check_kind(reader: sitk.ImageFileReader, path: Path) -> None:

@@ -156,8 +156,19 @@ def refined(volume: Volume, axis: int, target_spacing: float, slices: np.ndarray
     )
 
 
+def cast(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Convert real `values` to `dtype`; whole-number types are rounded and saturated."""
+    dtype = np.dtype(dtype)
+    if dtype.kind not in "iu":
+        return values.astype(dtype, copy=False)
+    limits = np.iinfo(dtype)
+    # float32 cannot hold the limits of wide types.
+    exact = values.astype(np.float64) if dtype.itemsize > 2 else values
+    return np.clip(np.rint(exact), limits.min, limits.max).astype(dtype)
+
+
 def cast_in_place(slices: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Convert float32 `slices` (n, rows, columns) to `dtype`, slice by slice, rounded and saturated.
+    """Convert float32 `slices` (n, rows, columns) to `dtype`, slice by slice, as :func:`cast` does.
 
     Types of up to four bytes reuse the memory of `slices`, which must not be used afterwards: a converted
     slice never reaches over values that are still to be read, because it is not larger than what it replaces.
@@ -170,9 +181,5 @@ def cast_in_place(slices: np.ndarray, dtype: np.dtype) -> np.ndarray:
     else:
         out = np.empty(slices.shape, dtype)
     for index in range(len(slices)):
-        values = slices[index].astype(np.float64)
-        if dtype.kind in "iu":
-            limits = np.iinfo(dtype)
-            values = np.clip(np.rint(values), limits.min, limits.max)
-        out[index] = values
+        out[index] = cast(slices[index], dtype)
     return out

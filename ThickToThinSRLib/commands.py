@@ -1,0 +1,121 @@
+"""The work behind each command of the command line.
+
+Every command takes the parsed options, a reporter (:mod:`~ThickToThinSRLib.worker`) and ``cancelled()``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from .acquisition import Acquisition
+from .acquisition import simulate as simulate_acquisition
+from .enhance import Settings, enhance_file, read_input
+from .errors import UserError
+from .files import read_volume, volume_suffix, write_volume
+
+
+def enhance(options, reporter, cancelled) -> None:
+    """Thick volume or DICOM series to a thin volume file."""
+    settings = Settings(
+        method=options.method,
+        checkpoint=options.checkpoint,
+        spacing=options.spacing,
+        factor=options.factor,
+        thickness=options.thickness,
+        axis=options.axis,
+        tiling=options.tiling,
+        intensity=options.intensity,
+        consistency=options.consistency == "on",
+        device=options.device,
+        precision=options.precision,
+    )
+    report = enhance_file(
+        options.input,
+        options.output,
+        settings,
+        options.series,
+        options.overwrite,
+        reporter.progress,
+        cancelled,
+        reporter.say,
+    )
+    reporter.say(f"written: {options.output}")
+    reporter.result(report)
+
+
+def import_checkpoint(options, reporter, cancelled) -> None:
+    """The authors' pickled weights to safetensors."""
+    from .checkpoints import import_authors
+
+    import_authors(options.source, options.target, overwrite=options.overwrite)
+    reporter.say(f"written: {options.target}")
+
+
+def models(options, reporter, cancelled) -> None:
+    """List the bundled weights."""
+    from .checkpoints import bundled_models
+
+    entries = bundled_models()
+    if not entries:
+        print("no weights are bundled; `import-checkpoint` converts published ones")
+    for entry in entries:
+        card = entry.card
+        print(f"{entry.path.name}: {card['title']} {card['version']}, factor {card['window']['factor']}")
+        print(f"  licence {card['licence']}; origin: {card['origin']}; sha256 {entry.sha256} (verified)")
+
+
+def simulate(options, reporter, cancelled) -> None:
+    """Thin volume to the thick one that a scanner would have made."""
+    _free_name(options.thick, options.overwrite)
+    acquisition = Acquisition(options.thickness, options.spacing, options.profile)
+    write_volume(simulate_acquisition(read_input(options.thin), acquisition), options.thick)
+    reporter.say(f"written: {options.thick}")
+
+
+def metrics(options, reporter, cancelled) -> None:
+    """Print how an estimate differs from a reference."""
+    from .metrics import format_report, report
+
+    thick = None if options.thick is None else read_input(options.thick)
+    measured = report(read_volume(options.reference), read_volume(options.estimate), thick, options.official)
+    print(json.dumps(measured, indent=2) if options.json else format_report(measured))
+
+
+def compare(options, reporter, cancelled) -> None:
+    """Picture of volumes in three planes."""
+    from .figures import compare as picture
+
+    if options.output.suffix.lower() != ".png":
+        raise UserError(f"{options.output}: the picture's name must end in .png")
+    _free_name(options.output, options.overwrite, volume=False)
+    picture([(_label(path), read_input(path)) for path in options.volumes], options.output)
+    reporter.say(f"written: {options.output}")
+
+
+def phantom(options, reporter, cancelled) -> None:
+    """Write the digital thorax phantom."""
+    from .phantom import thorax
+
+    _free_name(options.output, options.overwrite)
+    for name in ("spacing", "thickness"):
+        value = getattr(options, name)
+        if value is not None and not 0.1 <= value <= 50:
+            raise UserError(f"--{name} must lie between 0.1 and 50 mm, not {value:g}")
+    spacing = (0.7, 0.7, options.spacing)
+    write_volume(thorax(spacing=spacing, thickness=options.thickness, seed=options.seed), options.output)
+    reporter.say(f"written: {options.output}")
+
+
+def _free_name(path: Path, overwrite: bool, volume: bool = True) -> None:
+    """Refuse a bad or taken name before the work, not after it."""
+    if volume:
+        volume_suffix(path)
+    if path.exists() and not overwrite:
+        raise UserError(f"{path}: exists already; choose another name or add --overwrite")
+    if not path.parent.is_dir():
+        raise UserError(f"{path}: the folder {path.parent} does not exist")
+
+
+def _label(path: Path) -> str:
+    return path.name if path.is_dir() else path.name[: -len(volume_suffix(path))]

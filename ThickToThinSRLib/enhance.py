@@ -1,0 +1,272 @@
+"""The whole job: a thick volume in a file or DICOM folder to a thin volume in a file, with its provenance."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from . import __version__, consistency
+from .acquisition import Acquisition
+from .errors import Cancelled, UserError
+from .files import check_finite, read_volume, replacing, volume_suffix, write_volume
+from .intensity import resolve_intensity, to_hu, to_unit
+from .memory import available_memory
+from .methods import METHODS, Options, acquisition_of
+from .volume import Volume, cast, check_target_spacing, slice_count, through_plane_axis
+
+DEFAULT_METHOD = "consistent"
+DEFAULT_SPACING = 1.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What `enhance` can be told; every default is what a first click should do.
+
+    Attributes
+    ----------
+    method : str, optional
+        A name of :data:`~ThickToThinSRLib.methods.METHODS`; by default what `checkpoint` implies.
+    spacing : float, optional
+        Target slice spacing in mm. By default `factor` decides, else the network, else 1 mm.
+    factor : float, optional
+        Input spacing divided by the target spacing.
+    thickness : float, optional
+        Slice thickness of the input in mm; by default DICOM's, else the spacing.
+    axis : int, optional
+        Through-plane index axis (0, 1, 2 = i, j, k).
+    checkpoint, tiling, consistency, device, precision
+        See :class:`~ThickToThinSRLib.methods.Options`.
+    intensity : {"auto", "hu", "unit"}
+        Scale of the input's voxels.
+    """
+
+    method: str | None = None
+    checkpoint: Path | None = None
+    spacing: float | None = None
+    factor: float | None = None
+    thickness: float | None = None
+    axis: int | None = None
+    tiling: str = "seamless"
+    intensity: str = "auto"
+    consistency: bool = True
+    device: str = "auto"
+    precision: str = "auto"
+
+
+def read_input(path: Path, series: str | None = None) -> Volume:
+    """Read a volume file, or a folder with a DICOM series."""
+    if Path(path).is_dir():
+        from .dicom import read_series
+
+        return read_series(path, series)
+    if series is not None:
+        raise UserError(f"{path}: --series chooses within a DICOM folder, but this is not a folder")
+    return read_volume(path)
+
+
+def enhance_file(
+    source: Path,
+    target: Path,
+    settings: Settings,
+    series: str | None = None,
+    overwrite: bool = False,
+    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    cancelled: Callable[[], bool] = lambda: False,
+    say: Callable[[str], None] = lambda line: None,
+) -> dict:
+    """Enhance `source` into the file `target` and write ``<target>.provenance.json`` beside it.
+
+    Returns
+    -------
+    dict
+        The provenance: what was done, with what, in how many seconds, and how consistent the result is.
+
+    Raises
+    ------
+    UserError
+        For anything the user can mend; then nothing was written.
+    Cancelled
+        If `cancelled` said so; then nothing was written either.
+    """
+    target = Path(target)
+    volume_suffix(target)
+    if target.exists() and not overwrite:
+        raise UserError(f"{target}: exists already; choose another name or add --overwrite")
+    if not target.parent.is_dir():
+        raise UserError(f"{target}: the folder {target.parent} does not exist")
+    try:
+        thin, report = enhance_volume(read_input(source, series), settings, progress, cancelled, say)
+        if cancelled():
+            raise Cancelled
+        report = {"input": str(source), "output": str(target), **report}
+        with replacing(provenance_path(target), ".json") as beside:
+            beside.write_text(json.dumps(report, indent=2) + "\n")
+            write_volume(thin, target)
+    except MemoryError as error:
+        raise UserError(f"{source}: not enough memory for the result; choose a larger --spacing") from error
+    return report
+
+
+def provenance_path(target: Path) -> Path:
+    """Where the provenance of the result `target` is kept."""
+    return target.with_name(target.name[: -len(volume_suffix(target))] + ".provenance.json")
+
+
+def enhance_volume(
+    volume: Volume,
+    settings: Settings,
+    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    cancelled: Callable[[], bool] = lambda: False,
+    say: Callable[[str], None] = lambda line: None,
+) -> tuple[Volume, dict]:
+    """Enhance a volume in memory; the result and its provenance. See :func:`enhance_file`."""
+    started = time.monotonic()
+    check_finite(volume.voxels, "input")
+    axis = through_plane_axis(volume, settings.axis)
+    name, card = choose_method(settings.method, settings.checkpoint)
+    acquisition, thickness_from = acquisition_of(volume, axis, settings.thickness)
+    factor = card["window"]["factor"] if card else None
+    target_spacing = choose_spacing(settings, acquisition.spacing, factor)
+    _check_memory(volume, axis, acquisition.spacing, target_spacing, METHODS[name].network is not None)
+    scale = resolve_intensity(settings.intensity, volume.voxels)
+    described = describe(volume, axis, acquisition, thickness_from, scale)
+    warnings = list(find_warnings(volume, scale, acquisition, card))
+    say(f"input: {described}")
+    say(f"method: {name}, to slices every {target_spacing:g} mm")
+    for warning in warnings:
+        say(f"warning: {warning}")
+    notes: list[str] = []
+
+    def note(line: str) -> None:
+        notes.append(line)
+        say(line)
+
+    options = Options(
+        axis, settings.checkpoint, settings.tiling, settings.consistency, settings.device, settings.precision,
+        note,
+    )  # fmt: skip
+    hu = volume if scale == "hu" else replace(volume, voxels=to_hu(volume.voxels.astype(np.float32)))
+    thin = METHODS[name].enhance(hu, target_spacing, acquisition, options, progress, cancelled)
+    measured = consistency.measure(
+        thin.slices_first(axis), hu.slices_first(axis), acquisition, target_spacing
+    )
+    if scale == "unit":
+        thin = _to_unit_in_place(thin, volume.voxels.dtype)
+    if measured is not None:
+        say(
+            f"consistency with the input: mean {measured.mean:.2f} HU, 99.9 % under "
+            f"{measured.percentile_99_9:.1f} HU, worst slice {measured.worst_slice:.2f} HU"
+        )
+    report = {
+        "method": name,
+        "version": __version__,
+        "checkpoint": card and {key: card[key] for key in ("path", "sha256", "title", "version")},
+        "input_description": described,
+        "through_plane_axis": axis,
+        "spacing_mm": acquisition.spacing,
+        "target_spacing_mm": target_spacing,
+        "thickness_mm": acquisition.thickness,
+        "thickness_from": thickness_from,
+        "intensity": scale,
+        "tiling": settings.tiling if card else None,
+        "device": settings.device if card else "cpu",
+        "precision": settings.precision if card else None,
+        "consistency_hu": measured and measured.as_dict(),
+        "warnings": warnings,
+        "notes": notes,
+        "seconds": round(time.monotonic() - started, 2),
+    }
+    return thin, report
+
+
+def choose_method(method: str | None, checkpoint: Path | None) -> tuple[str, dict | None]:
+    """The method to use and the card of its weights; a checkpoint alone implies its method.
+
+    Raises
+    ------
+    UserError
+        For an unknown method, missing weights, or weights of another method.
+    """
+    if method is not None and method not in METHODS:
+        raise UserError(f"method {method!r} is not one of {', '.join(METHODS)}")
+    if checkpoint is None:
+        if method is not None and METHODS[method].network is not None:
+            raise UserError(f"method {method} needs weights: give --checkpoint FILE.safetensors")
+        return method or DEFAULT_METHOD, None
+    from .checkpoints import read_card
+
+    card = read_card(checkpoint)
+    implied = next(name for name, entry in METHODS.items() if entry.network == card["network"])
+    if method is not None and method != implied:
+        raise UserError(f"{checkpoint}: holds weights of {implied}, not of {method}")
+    return implied, card
+
+
+def choose_spacing(settings: Settings, spacing: float, network_factor: int | None) -> float:
+    """Target spacing in mm: the option's, by the factor, the network's own, or 1 mm."""
+    if settings.spacing is not None and settings.factor is not None:
+        raise UserError("give either --spacing or --factor, not both")
+    if settings.spacing is not None:
+        return check_target_spacing(settings.spacing, spacing)
+    if settings.factor is not None:
+        if not (math.isfinite(settings.factor) and settings.factor >= 1):
+            raise UserError(f"the factor must be a number of at least 1, not {settings.factor:g}")
+        return spacing / settings.factor
+    if network_factor is not None:
+        return spacing / network_factor
+    if spacing <= DEFAULT_SPACING:
+        raise UserError(f"the input has slices every {spacing:g} mm already: choose a finer --spacing")
+    return DEFAULT_SPACING
+
+
+def describe(volume: Volume, axis: int, acquisition: Acquisition, thickness_from: str, scale: str) -> str:
+    """What was understood of the input, in a line."""
+    z, y, x = volume.voxels.shape
+    spacing = " x ".join(f"{value:.3f}" for value in volume.spacing)
+    return (
+        f"{x} x {y} x {z} voxels of {spacing} mm, slices along {'ijk'[axis]}, slice thickness "
+        f"{acquisition.thickness:g} mm ({thickness_from}), intensity {'HU' if scale == 'hu' else '[0, 1]'}"
+    )
+
+
+def find_warnings(volume: Volume, scale: str, acquisition: Acquisition, card: dict | None):
+    """Yield what makes the result doubtful, a line each."""
+    modality = volume.source.get("modality", "CT")
+    if modality != "CT":
+        yield f"the modality is {modality}, not CT: the result means nothing in HU"
+    elif scale == "hu" and float(volume.voxels.min()) > -100:
+        yield "no voxel is below -100: this does not look like CT in HU (an MR volume?)"
+    trained = card["trained"] if card else {}
+    for quantity, value in (("spacing", acquisition.spacing), ("thickness", acquisition.thickness)):
+        low, high = trained.get(quantity, (value, value))
+        if not low * 0.99 <= value <= high * 1.01:
+            span = f"{low:g} mm" if low == high else f"{low:g} to {high:g} mm"
+            yield f"the weights were trained for a slice {quantity} of {span}, not {value:g} mm"
+
+
+def _check_memory(volume: Volume, axis: int, spacing: float, target_spacing: float, network: bool) -> None:
+    """Refuse a result that cannot fit, before any work is done."""
+    slices = volume.voxels.shape[2 - axis]
+    pixels = volume.voxels.size // slices
+    thin = slice_count(slices, spacing, target_spacing)
+    # A network's result is float32 until the end; the writer needs a copy in the input's type.
+    itemsize = volume.voxels.dtype.itemsize
+    needed = thin * pixels * (max(itemsize, 4 if network else 0) + itemsize)
+    there = available_memory()
+    if there is not None and needed > there:
+        raise UserError(
+            f"{thin} slices every {target_spacing:g} mm need {needed / 2**30:.1f} GiB of memory, but "
+            f"{there / 2**30:.1f} GiB are free: choose a larger --spacing"
+        )
+
+
+def _to_unit_in_place(thin: Volume, dtype: np.dtype) -> Volume:
+    for plane in thin.voxels:
+        plane[...] = to_unit(plane)
+    return replace(thin, voxels=cast(thin.voxels, dtype))

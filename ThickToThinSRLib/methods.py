@@ -1,0 +1,225 @@
+"""What a user chooses: every method turns a thick Volume in HU into a thin one.
+
+The registry :data:`METHODS` maps names to methods. All have the same signature::
+
+    enhance(volume, target_spacing, acquisition, options, progress, cancelled) -> Volume
+
+with the volume in HU, ``progress(stage, done, total)`` called as the work goes on and ``cancelled()`` polled;
+the result has the input's type, axis order and directions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .acquisition import Acquisition
+from .consistency import ConsistencyProjection, ConsistentInterpolation
+from .errors import Cancelled, UserError
+from .intensity import HU_WINDOW, to_hu
+from .linear import interpolation_matrix, slab_columns, slabs
+from .sliding_window import TILINGS, predict
+from .volume import Volume, cast, cast_in_place, refined, slice_count
+
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+# Width in HU of the band outside the networks' window over which the interpolated input takes over.
+_BAND = 64.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """What can be set for a method.
+
+    Attributes
+    ----------
+    axis : int
+        Through-plane index axis of the volume.
+    checkpoint : Path, optional
+        Weights, for methods that run a network.
+    tiling : {"seamless", "authors"}
+        How windows lie.
+    consistency : bool
+        Whether a network's result is made consistent with the input.
+    device, precision : str
+        Where and how exactly a network runs.
+    say : callable
+        Takes a line for the user: what was assumed or had to give way.
+    """
+
+    axis: int = 2
+    checkpoint: Path | None = None
+    tiling: str = "seamless"
+    consistency: bool = True
+    device: str = "auto"
+    precision: str = "auto"
+    say: Callable[[str], None] = lambda line: None
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to make thin slices."""
+
+    name: str
+    description: str
+    enhance: Callable[..., Volume]
+    network: str | None = None
+
+
+def enhance_by_interpolation(volume, target_spacing, acquisition, options, progress, cancelled) -> Volume:
+    """Cubic B-spline interpolation along the through-plane axis, the yardstick."""
+    thick = volume.slices_first(options.axis)
+    thin = slice_count(len(thick), acquisition.spacing, target_spacing)
+    matrix = interpolation_matrix(len(thick), acquisition.spacing, thin, target_spacing).astype(np.float32)
+    out = _columnwise(lambda columns: matrix @ columns, thick, thin, "interpolation", progress, cancelled)
+    return refined(volume, options.axis, target_spacing, out)
+
+
+def enhance_consistently(volume, target_spacing, acquisition, options, progress, cancelled) -> Volume:
+    """The smoothest volume whose slices, averaged over a box of the slice thickness, are the input."""
+    thick = volume.slices_first(options.axis)
+    thin = slice_count(len(thick), acquisition.spacing, target_spacing)
+    solve = ConsistentInterpolation(acquisition, len(thick), thin, target_spacing)
+    out = _columnwise(solve, thick, thin, "consistent interpolation", progress, cancelled)
+    return refined(volume, options.axis, target_spacing, out)
+
+
+def enhance_by_network(volume, target_spacing, acquisition, options, progress, cancelled) -> Volume:
+    """A network with a fixed factor over sliding windows, then made consistent with the input.
+
+    The network gives slices at the input's spacing divided by its factor; another target spacing is reached
+    from these by cubic B-spline interpolation.
+    """
+    from .checkpoints import load_network
+    from .devices import Runner
+    from .networks import NETWORKS
+
+    if options.tiling not in TILINGS:
+        raise UserError(f"tiling must be one of {', '.join(TILINGS)}, not {options.tiling!r}")
+    network = load_network(options.checkpoint)
+    window, thick = network.window, volume.slices_first(options.axis)
+    native = acquisition.spacing / window.factor
+    released = options.tiling == "authors"
+    resampled = abs(target_spacing / native - 1) > 1e-6
+    if released and resampled:
+        raise UserError(
+            f"the authors' tiling makes slices every {native:g} mm (factor {window.factor}), not every "
+            f"{target_spacing:g} mm: use --tiling seamless"
+        )
+    runner = Runner(
+        network,
+        window,
+        NETWORKS[network.name].bytes_per_pixel,
+        options.device,
+        options.precision,
+        options.say,
+    )
+    thin = predict(thick, window, options.tiling, runner, progress, cancelled)
+    if resampled:
+        count = slice_count(len(thick), acquisition.spacing, target_spacing)
+        matrix = interpolation_matrix(len(thin), native, count, target_spacing).astype(np.float32)
+        thin = _columnwise(lambda columns: matrix @ columns, thin, count, "resampling", progress, cancelled)
+    _finish(thin, thick, acquisition, target_spacing, released, options.consistency, progress, cancelled)
+    return refined(volume, options.axis, target_spacing, cast_in_place(thin, volume.voxels.dtype))
+
+
+def _columnwise(solve, slices, count: int, stage: str, progress, cancelled) -> np.ndarray:
+    """Apply `solve`, thick columns to thin columns, slab by slab; the result has the type of `slices`."""
+    _, rows, columns = slices.shape
+    out = np.empty((count, rows, columns), slices.dtype)
+    for band in slabs(max(count, len(slices)), rows, columns):
+        if cancelled():
+            raise Cancelled
+        solved = solve(slab_columns(slices, band))
+        out[:, band] = cast(solved.reshape(count, -1, columns), out.dtype)
+        progress(stage, band.stop, rows)
+    return out
+
+
+def _finish(thin, thick, acquisition, target_spacing, released, consistent, progress, cancelled) -> None:
+    """Take a network's output `thin` to HU, in place; mend what its window clipped; make it consistent.
+
+    The released test loop (`released`) ends with the clipped HU of the network.
+    """
+    count, rows, columns = thin.shape
+    interpolate = interpolation_matrix(len(thick), acquisition.spacing, count, target_spacing)
+    spread = _linear_matrix(len(thick), acquisition.spacing, count, target_spacing)
+    project = ConsistencyProjection(acquisition, len(thick), count, target_spacing) if consistent else None
+    for band in slabs(count, rows, columns):
+        if cancelled():
+            raise Cancelled
+        hu = to_hu(thin[:, band].reshape(count, -1))
+        if released:
+            np.clip(hu, *HU_WINDOW, out=hu)
+        else:
+            measured = slab_columns(thick, band)
+            hu = _outside_window_interpolated(hu, measured, interpolate, spread)
+            if project is not None:
+                hu = project(hu, measured)
+        thin[:, band] = hu.reshape(count, -1, columns)
+        progress("consistency", band.stop, rows)
+
+
+def _outside_window_interpolated(hu, measured, interpolate, spread) -> np.ndarray:
+    """Blend to the interpolated input where the input lies outside the networks' window.
+
+    There (metal, dense contrast, padding values) the network saw clipped values. The blend is full from
+    `_BAND` HU outside the window on, in each thick slice, and fades linearly towards the next one.
+    """
+    low, high = HU_WINDOW
+    beyond = np.maximum(low - measured, measured - high)
+    if not (beyond > 0).any():
+        return hu
+    touched = (beyond > 0).any(axis=0)
+    share = spread.astype(np.float32) @ np.clip(beyond[:, touched] / _BAND, 0.0, 1.0)
+    interpolated = interpolate.astype(np.float32) @ measured[:, touched]
+    hu[:, touched] += share * (interpolated - hu[:, touched])
+    return hu
+
+
+def _linear_matrix(slices: int, spacing: float, count: int, target_spacing: float) -> np.ndarray:
+    """Linear interpolation along the slices as a matrix, (count, slices)."""
+    where = np.arange(count) * (target_spacing / spacing)
+    return np.maximum(0.0, 1.0 - np.abs(where[:, None] - np.arange(slices)))
+
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        Method(
+            "interpolation",
+            "cubic B-spline interpolation between the slices: the yardstick; needs no weights",
+            enhance_by_interpolation,
+        ),
+        Method(
+            "consistent",
+            "the smoothest volume whose thick slices are the input's: sharper than interpolation, above all "
+            "where slices overlap; needs no weights",
+            enhance_consistently,
+        ),
+        Method(
+            "tvsrn",
+            "TVSRN, the transformer of the RPLHR-CT paper; needs weights",
+            enhance_by_network,
+            network="tvsrn",
+        ),
+        Method(
+            "cthnet",
+            "CTH-Net, three-dimensional transformer and convolutions; needs weights",
+            enhance_by_network,
+            network="cthnet",
+        ),
+    )
+}
+
+
+def acquisition_of(volume: Volume, axis: int, thickness: float | None) -> tuple[Acquisition, str]:
+    """How the volume was acquired, and where its thickness comes from: option, DICOM or assumption."""
+    spacing = volume.spacing[axis]
+    if thickness is not None:
+        return Acquisition(thickness, spacing), "option"
+    if volume.thickness is not None and axis == (2 if volume.slice_axis is None else volume.slice_axis):
+        return Acquisition(volume.thickness, spacing), "DICOM"
+    return Acquisition(spacing, spacing), "assumed equal to the spacing"
