@@ -106,7 +106,7 @@ def _series_in(folder: Path) -> dict[str, _Series]:
         raise UserError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}")
     found: dict[str, _Series] = defaultdict(list)
     empty = True
-    for place, folders, names in os.walk(folder):
+    for place, folders, names in os.walk(folder, onerror=_unreadable):
         folders.sort()
         for name in sorted(names):
             empty = False
@@ -116,6 +116,10 @@ def _series_in(folder: Path) -> dict[str, _Series]:
     if empty:
         raise UserError(f"{folder}: the folder is empty")
     return dict(found)
+
+
+def _unreadable(error: OSError) -> None:
+    raise UserError(f"{error.filename}: this folder cannot be read ({error.strerror})") from error
 
 
 def _header(path: Path) -> Dataset | None:

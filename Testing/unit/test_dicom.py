@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 
 import numpy as np
@@ -424,3 +425,11 @@ def test_folders_without_a_series_are_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("no DICOM here")
     assert "no DICOM images" in refusal(tmp_path)
     assert "not a folder" in refusal(tmp_path / "notes.txt")
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="permissions do not bind this user")
+def test_an_unreadable_subfolder_is_refused_and_not_left_out(tmp_path):
+    datasets = ct_series(test_image())
+    write_series(datasets[:3], tmp_path)
+    write_series(datasets[3:], tmp_path / "closed").chmod(0)
+    assert "cannot be read" in refusal(tmp_path)
