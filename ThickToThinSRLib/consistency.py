@@ -17,11 +17,10 @@ from .acquisition import Acquisition, sampling_matrix
 # Weight of smoothness against agreement in the consistent interpolation. Smaller follows the input more
 # closely and amplifies noise where slices overlap; measured on real chest CT (README, "Consistent").
 _SMOOTHNESS = 1e-4
-# Where slices do not overlap, a thin voxel may leave the range of the two thick voxels around it by this part
-# of their difference. Without that bound the smoothest solution rings beside ribs and at the lung apex.
-_OVERSHOOT = 0.1
+# Without overlap the smoothest solution rings beside ribs and at the lung apex. There x is kept between the
+# two thick voxels around it, in turn with agreement; so many turns leave an edge less undershoot than cubic.
 _BOUNDED_UP_TO_OVERLAP = 0.2
-_BOUND_PASSES = 3
+_BOUND_PASSES = 6
 # Parts of C that the profile passes with less than this gain are left alone by the projection: they could
 # only be met by amplifying noise more than a hundredfold.
 _LEAST_GAIN = 0.01
@@ -81,8 +80,8 @@ class ConsistentInterpolation:
 
     Minimises ``||A x - y||^2 + lambda (s/u)^3 ||D2 x||^2`` (D2: second differences) for each voxel column, on
     a range that reaches beyond the first and last slice so that their whole profiles count. Where slices do
-    not overlap, x is also kept within the range of the neighbouring thick voxels, widened by a tenth, by
-    alternating between that bound and agreement with the input.
+    not overlap (by more than a fifth of the spacing), x is also drawn between the two thick voxels around it,
+    by alternating between that bound and agreement with the input.
 
     Parameters
     ----------
@@ -105,7 +104,13 @@ class ConsistentInterpolation:
             first_thin=first,
         )  # fmt: skip
         second = np.diff(np.eye(extended), 2, axis=0)
-        normal = weights.T @ weights + _SMOOTHNESS * (spacing / target_spacing) ** 3 * second.T @ second
+        first_differences = np.diff(np.eye(extended), axis=0)
+        normal = (
+            weights.T @ weights
+            + _SMOOTHNESS * (spacing / target_spacing) ** 3 * second.T @ second
+            # A single slice leaves the slope open; this closes it without weight elsewhere.
+            + 1e-6 * first_differences.T @ first_differences
+        )
         self.weights = weights.astype(np.float32)
         self.solution = _solve_banded(normal, weights.T).astype(np.float32)
         self.bounded = acquisition.overlap <= _BOUNDED_UP_TO_OVERLAP * spacing
@@ -120,9 +125,6 @@ class ConsistentInterpolation:
         if self.bounded:
             low = np.minimum(thick[self.below], thick[self.above])
             high = np.maximum(thick[self.below], thick[self.above])
-            slack = _OVERSHOOT * (high - low)
-            low -= slack
-            high += slack
             for _ in range(_BOUND_PASSES):
                 np.clip(thin, low, high, out=thin)
                 thin += self.solution @ (thick - self.weights @ thin)
