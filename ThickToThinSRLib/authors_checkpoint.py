@@ -85,6 +85,8 @@ def _content(source: str | os.PathLike | BinaryIO) -> io.BytesIO:
         raise Malformed(f"it is larger than {_MAX_FILE >> 30} GiB")
     if not content:
         raise Malformed("it is empty")
+    if content.startswith((b"\xfd7zXZ", b"\x1f\x8b", b"BZh")):
+        raise Malformed("it is compressed; unpack it first")
     return io.BytesIO(content)
 
 

@@ -101,6 +101,8 @@ def test_files_that_are_something_else_say_so(authors_network, tmp_path):  # noq
     assert "does not hold" in expect_error(path)
     path.write_bytes(b"")
     assert "empty" in expect_error(path)
+    path.write_bytes(lzma.compress(b"checkpoint"))
+    assert "unpack it first" in expect_error(path)
     path.write_text("just some text\n")
     expect_error(path)
     assert "no such file" in expect_error(tmp_path / "absent.pkl")
