@@ -199,13 +199,18 @@ def choose_method(method: str | None, checkpoint: Path | None) -> tuple[str, dic
         if method is not None and METHODS[method].network is not None:
             raise UserError(f"method {method} needs weights: give --checkpoint FILE.safetensors")
         return method or DEFAULT_METHOD, None
-    from .checkpoints import read_card
+    from .checkpoints import checksum, read_card
 
     card = read_card(checkpoint)
-    implied = next(name for name, entry in METHODS.items() if entry.network == card["network"])
-    if method is not None and method != implied:
-        raise UserError(f"{checkpoint}: holds weights of {implied}, not of {method}")
-    return implied, card
+    implied = [name for name, entry in METHODS.items() if entry.network == card["network"]]
+    if not implied:
+        raise UserError(f"{checkpoint}: holds weights of {card['network']!r}, which no method here uses")
+    if method not in (None, *implied):
+        raise UserError(f"{checkpoint}: holds weights of {implied[0]}, not of {method}")
+    factor = card["window"].get("factor")
+    if not isinstance(factor, int) or factor < 1:
+        raise UserError(f"{checkpoint}: its upsampling factor is damaged: {factor!r}")
+    return implied[0], {**card, "path": str(checkpoint), "sha256": checksum(checkpoint)}
 
 
 def choose_spacing(settings: Settings, spacing: float, network_factor: int | None) -> float:
@@ -242,7 +247,7 @@ def find_warnings(volume: Volume, scale: str, acquisition: Acquisition, card: di
         yield f"the modality is {modality}, not CT: the result means nothing in HU"
     elif scale == "hu" and float(volume.voxels.min()) > -100:
         yield "no voxel is below -100: this does not look like CT in HU (an MR volume?)"
-    trained = card["trained"] if card else {}
+    trained = card.get("trained", {}) if card else {}
     for quantity, value in (("spacing", acquisition.spacing), ("thickness", acquisition.thickness)):
         low, high = trained.get(quantity, (value, value))
         if not low * 0.99 <= value <= high * 1.01:

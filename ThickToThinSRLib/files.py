@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import os
+import shutil
 import struct
 import tempfile
 import zlib
@@ -52,8 +53,8 @@ def read_volume(path: str | os.PathLike) -> Volume:
     if suffix.startswith(".nii"):
         _check_complete_nifti(path)
     reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    with _silenced():
+    with _own_name(path, suffix) as name, _silenced():
+        reader.SetFileName(str(name))
         try:
             reader.ReadImageInformation()
         except RuntimeError as error:
@@ -154,6 +155,25 @@ def remove_temporaries() -> None:
     for path in list(_temporaries):
         with contextlib.suppress(OSError):
             path.unlink()
+
+
+@contextlib.contextmanager
+def _own_name(path: Path, suffix: str):
+    """A name under which ITK reads `path` and nothing else.
+
+    Asked for a.nii.gz, its NIfTI library takes the header from there but the voxels from a.nii, if that lies
+    beside it.
+    """
+    if suffix != ".nii.gz" or not path.with_name(path.name[:-3]).exists():
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        alias = Path(folder) / path.name
+        try:
+            alias.symlink_to(path.resolve())
+        except OSError:  # not everybody may make links on Windows
+            shutil.copyfile(path, alias)
+        yield alias
 
 
 def _check_kind(reader: sitk.ImageFileReader, path: Path) -> None:

@@ -1,0 +1,142 @@
+"""Devices: chosen by name, exact when asked, giving way when memory runs out. Faults are injected."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from ThickToThinSRLib.devices import Runner, resolve_device
+from ThickToThinSRLib.errors import UserError
+from ThickToThinSRLib.networks.window_spec import window_spec
+from ThickToThinSRLib.sliding_window import predict
+
+WINDOW = window_spec(5, 4, multiple=8, margin=16)
+
+
+class Fragile(torch.nn.Module):
+    """Predicts copies of its second slice; runs out of memory on tiles larger than it can bear."""
+
+    def __init__(self, bears, error=None):
+        super().__init__()
+        self.bears, self.error, self.seen = bears, error or torch.OutOfMemoryError("injected"), []
+
+    def forward(self, x):
+        self.seen.append(x.shape[-2:])
+        if x.shape[-1] > self.bears:
+            raise self.error
+        return x[:, :, 1:2].expand(-1, -1, WINDOW.outputs, -1, -1)
+
+
+def thick_slices(size=300):
+    rng = np.random.default_rng(0)
+    return np.repeat(rng.normal(0, 300, (1, size, size)), 6, axis=0).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("injected"),
+        MemoryError("injected"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+    ],
+)
+def test_out_of_memory_leads_to_smaller_tiles_with_a_word_and_the_same_result(error):
+    said = []
+    fragile = Runner(Fragile(150, error), WINDOW, 1.0, "cpu", say=said.append)
+    thick = thick_slices()
+    expected = predict(thick, WINDOW, "seamless", Runner(Fragile(10_000), WINDOW, 1.0, "cpu"))
+    result = predict(thick, WINDOW, "seamless", fragile)
+    assert np.abs(result - expected).max() < 1e-5
+    assert len(said) == 3
+    assert all("out of memory" in line for line in said)
+    assert "128 pixels" in said[-1]
+
+
+def test_a_gpu_without_memory_for_the_smallest_tiles_hands_over_to_the_cpu(monkeypatch):
+    said = []
+    runner = Runner(Fragile(10_000), WINDOW, 1.0, "cpu", say=said.append)
+    runner.tile, runner.device = 96, torch.device("meta")  # stands for a GPU: anything that is not the CPU
+    runner.shrink("injected")
+    assert runner.device.type == "cpu"
+    assert "CPU" in said[-1]
+    assert runner(np.zeros((4, 96, 96), np.float32)).shape == (10, 96, 96)
+
+
+def test_where_nothing_fits_the_user_is_told_so():
+    runner = Runner(Fragile(8), WINDOW, 1.0, "cpu")
+    with pytest.raises(UserError, match="out of memory even with tiles of 96"):
+        predict(thick_slices(), WINDOW, "seamless", runner)
+
+
+def test_other_errors_of_a_network_are_not_taken_for_lack_of_memory():
+    runner = Runner(Fragile(8, RuntimeError("shapes do not match")), WINDOW, 1.0, "cpu")
+    with pytest.raises(RuntimeError, match="shapes"):
+        predict(thick_slices(), WINDOW, "seamless", runner)
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:0", "cuda:7", "mps"])
+def test_a_gpu_that_is_not_there_is_named(name):
+    if (name.startswith("cuda") and torch.cuda.is_available()) or torch.backends.mps.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(UserError, match=f"device {name}: PyTorch finds no"):
+        resolve_device(name)
+
+
+@pytest.mark.parametrize("name", ["", "gpu", "cuda:", "cuda:x", "cuda:-1", "CPU", "cudax"])
+def test_a_device_that_does_not_exist_is_refused(name):
+    with pytest.raises(UserError, match="device must be"):
+        resolve_device(name)
+
+
+def test_tiles_are_as_large_as_the_working_memory_allows():
+    assert Runner(Fragile(8), WINDOW, 1000.0, "cpu").tile > 1700
+    assert 500 < Runner(Fragile(8), WINDOW, 10_000.0, "cpu").tile < 600
+    assert Runner(Fragile(8), WINDOW, 1e9, "cpu").tile == 96
+
+
+class Rounding(torch.nn.Module):
+    """A linear layer whose error in half precision is large (`scale` 1) or negligible."""
+
+    def __init__(self, scale):
+        super().__init__()
+        self.layer, self.scale = torch.nn.Linear(64, 64), scale
+
+    def forward(self, x):
+        return 0.5 + self.scale * self.layer(x).float()
+
+
+@pytest.mark.parametrize(("scale", "chosen"), [(1e-3, "float16"), (1.0, "float32")])
+def test_auto_precision_goes_down_only_where_one_tile_bears_it(scale, chosen):
+    torch.manual_seed(0)
+    runner = Runner(Rounding(scale), WINDOW, 1.0, "cpu")
+    tile = torch.rand(1, 1, 4, 64, 64)
+    assert runner._precise_enough(tile) == chosen
+
+
+def test_on_a_cpu_auto_precision_is_float32_and_lower_ones_are_obeyed():
+    assert Runner(Fragile(8), WINDOW, 1.0, "cpu").precision == "float32"
+    torch.manual_seed(0)
+    network = Rounding(1.0)
+    tile = np.random.default_rng(0).random((4, 64, 64)).astype(np.float32)
+    exact = Runner(network, WINDOW, 1.0, "cpu", "float32")(tile)
+    lowered = Runner(network, WINDOW, 1.0, "cpu", "bfloat16")(tile)
+    assert 1e-5 < np.abs(exact - lowered).max() < 0.1
+
+
+def test_float32_allows_no_tf32_and_leaves_the_setting_as_it_was():
+    seen = []
+
+    class Watching(torch.nn.Module):
+        def forward(self, x):
+            seen.append((torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32))
+            return x
+
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    try:
+        Runner(Watching(), WINDOW, 1.0, "cpu")(np.zeros((4, 8, 8), np.float32))
+        assert seen == [(False, False)]
+        assert torch.backends.cuda.matmul.allow_tf32
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before

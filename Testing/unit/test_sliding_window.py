@@ -1,0 +1,164 @@
+"""Sliding windows: every thin slice once, nothing displaced, no borders; the authors' loop to the letter."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ThickToThinSRLib.errors import Cancelled, UserError
+from ThickToThinSRLib.intensity import HU_WINDOW, to_hu
+from ThickToThinSRLib.networks.window_spec import window_spec
+from ThickToThinSRLib.sliding_window import depth_parts, predict, tile_parts
+
+TVSRN = window_spec(5, 4, multiple=8, margin=16)
+CTHNET = window_spec(5, 8, multiple=8, margin=16)
+SPECS = [window_spec(r, d, multiple=8, margin=16) for r in (2, 3, 4, 5, 6) for d in (3, 4, 8)]
+
+
+class LinearNetwork:
+    """A network that interpolates linearly between its thick slices: exact wherever windows lie right."""
+
+    memory_errors = ()
+
+    def __init__(self, window, tile=10_000, seen=None):
+        self.window, self.tile, self.seen = window, tile, [] if seen is None else seen
+
+    def __call__(self, block):
+        self.seen.append(block.shape)
+        r, first = self.window.factor, self.window.first_output
+        place = (first + np.arange(self.window.outputs)) / r
+        low = np.minimum(place.astype(int), self.window.depth - 2)
+        share = (place - low)[:, None, None].astype(np.float32)
+        return block[low] * (1 - share) + block[low + 1] * share
+
+
+class ConfusedAtBorders(LinearNetwork):
+    """Right inside its tile, wrong in the margin, as a network whose windows wrap round is."""
+
+    def __call__(self, block):
+        out = super().__call__(block)
+        margin = self.window.margin
+        inner = out[:, margin:-margin, margin:-margin].copy()
+        out[:] = 1.0
+        out[:, margin:-margin, margin:-margin] = inner
+        return out
+
+
+def ramp(slices, height, width):
+    """Thick slices that change linearly in each direction, within the networks' window."""
+    z, y, x = np.meshgrid(*(np.linspace(0, 1, n) for n in (slices, height, width)), indexing="ij")
+    return (-900 + 1200 * z + 300 * y + 700 * x).astype(np.float32)
+
+
+@pytest.mark.parametrize("window", SPECS)
+@pytest.mark.parametrize("slices", [1, 2, 3, 4, 5, 9, 20])
+def test_seamless_windows_share_every_thin_slice_completely(window, slices):
+    total = np.zeros(window.factor * (slices - 1) + 1)
+    for part in depth_parts(slices, window, "seamless"):
+        assert part.offset >= 0
+        assert part.offset + len(part.weights) <= window.outputs
+        total[part.target] += part.weights
+    assert np.allclose(total, 1)
+
+
+@pytest.mark.parametrize(("size", "tile"), [(512, 600), (512, 256), (511, 200), (97, 128), (40, 96), (1, 96)])
+def test_seamless_tiles_share_every_pixel_and_have_sizes_that_networks_take(size, tile):
+    total = np.zeros(size)
+    for part in tile_parts(size, tile, TVSRN, "seamless"):
+        assert part.length % TVSRN.multiple == 0
+        assert part.length <= max(tile, 8)
+        assert part.offset >= TVSRN.margin
+        assert part.offset + len(part.weights) <= part.length - TVSRN.margin
+        total[part.target] += part.weights
+    assert np.allclose(total, 1)
+
+
+@pytest.mark.parametrize("window", [TVSRN, CTHNET])
+@pytest.mark.parametrize("tile", [10_000, 112])
+def test_a_linear_volume_comes_back_linear_whatever_the_tiles(window, tile):
+    thick = ramp(11, 150, 131)
+    thin = to_hu(predict(thick, window, "seamless", LinearNetwork(window, tile)))
+    expected = np.stack([thick[0] + (thick[-1] - thick[0]) * k / 50 for k in range(51)])
+    inner = slice(window.factor, -window.factor)
+    assert np.abs(thin - expected)[inner].max() < 0.02
+    assert np.abs(thin - expected).max() < 121, "beyond the ends the end slices are repeated"
+
+
+def test_what_a_network_gets_wrong_in_its_margin_is_seen_nowhere():
+    thick = ramp(6, 150, 131)
+    for tile in (10_000, 112):
+        right = predict(thick, CTHNET, "seamless", LinearNetwork(CTHNET))
+        confused = predict(thick, CTHNET, "seamless", ConfusedAtBorders(CTHNET, tile))
+        assert np.abs(confused - right).max() < 1e-5
+
+
+@pytest.mark.parametrize("slices", [1, 2, 3])
+def test_volumes_of_very_few_slices_are_predicted_whole(slices):
+    thick = np.full((slices, 20, 30), 100.0, np.float32)
+    thin = to_hu(predict(thick, TVSRN, "seamless", LinearNetwork(TVSRN)))
+    assert thin.shape == (5 * (slices - 1) + 1, 20, 30)
+    assert np.allclose(thin, 100, atol=0.01)
+
+
+def test_whole_slices_are_one_tile_where_they_fit():
+    network = LinearNetwork(TVSRN)
+    predict(ramp(4, 100, 60), TVSRN, "seamless", network)
+    assert set(network.seen) == {(4, 136, 96)}
+
+
+def test_the_authors_windows_lie_where_their_loop_puts_them():
+    # while z + 4 < L in steps of 2, then one at L - 4; later windows overwrite; three slices stay empty.
+    parts = depth_parts(9, TVSRN, "authors")
+    assert [part.start for part in parts] == [0, 2, 4, 5]
+    assert [part.start for part in depth_parts(8, TVSRN, "authors")] == [0, 2, 4]
+    assert [part.start for part in depth_parts(10, CTHNET, "authors")] == [0, 2]
+    owner = np.full(41, -1)
+    for number, part in enumerate(parts):
+        owner[part.target][part.weights == 1] = number
+        assert set(np.unique(part.weights)) <= {0.0, 1.0}
+    assert owner[:3].tolist() == owner[-3:].tolist() == [-1] * 3
+    assert owner[3:13].tolist() == [0] * 10
+    assert owner[28:38].tolist() == [3] * 10
+
+
+def test_the_authors_tiling_leaves_the_borders_at_the_minimum():
+    window = window_spec(5, 4, multiple=8, margin=16, tile=64)
+    thin = predict(ramp(6, 64, 128), window, "authors", LinearNetwork(window))
+    assert not thin[:3].any()
+    assert not thin[-3:].any()
+    assert thin[3:-3].min() > 0
+
+
+def test_the_authors_tiling_refuses_what_their_loop_cannot_do():
+    with pytest.raises(UserError, match="seamless"):
+        depth_parts(3, TVSRN, "authors")
+    with pytest.raises(UserError, match="multiples of 256"):
+        tile_parts(500, 0, TVSRN, "authors")
+
+
+def test_the_input_is_clipped_to_the_networks_window():
+    thick = np.array([-3024, -1024, 2048, 20000], np.float32)[:, None, None] * np.ones(
+        (4, 16, 16), np.float32
+    )
+    seen = []
+
+    class Watching(LinearNetwork):
+        def __call__(self, block):
+            seen.append((block.min(), block.max()))
+            return super().__call__(block)
+
+    predict(thick, TVSRN, "seamless", Watching(TVSRN))
+    assert all(low >= 0 and high <= 1 for low, high in seen)
+    assert HU_WINDOW == (-1024.0, 2048.0)
+
+
+def test_progress_counts_every_window_and_cancel_ends_at_the_next():
+    steps = []
+    thick = ramp(9, 40, 40)
+    predict(thick, TVSRN, "seamless", LinearNetwork(TVSRN), lambda *step: steps.append(step))
+    total = steps[-1][2]
+    assert [step[1] for step in steps] == list(range(1, total + 1))
+    network = LinearNetwork(TVSRN)
+    with pytest.raises(Cancelled):
+        predict(thick, TVSRN, "seamless", network, cancelled=lambda: len(network.seen) >= 2)
+    assert len(network.seen) == 2
