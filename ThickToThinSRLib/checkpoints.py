@@ -132,7 +132,7 @@ def load_network(path: str | os.PathLike) -> torch.nn.Module:
     _check_fit(shapes, card["network"], card["arguments"], str(path))
     window = _window(card["window"], str(path))
     try:
-        state = {key: value.float() for key, value in load_file(path).items()}
+        state = load_file(path)
     except Exception as error:
         raise UserError(f"{path}: damaged safetensors file ({error})") from error
     check_finite_weights(state, str(path))

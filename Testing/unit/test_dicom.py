@@ -192,6 +192,19 @@ def test_an_enhanced_object_is_read_by_its_frames_positions_and_slopes(tmp_path)
     assert volume.thickness == 5.0
 
 
+def test_localizer_frames_of_an_enhanced_object_are_left_out(tmp_path):
+    voxels = test_image((5, 8, 10))
+    dataset = enhanced_ct(voxels)
+    for number, frame in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+        kind = Dataset()
+        kind.FrameType = ["ORIGINAL", "PRIMARY", "LOCALIZER" if number == 0 else "VOLUME", "NONE"]
+        frame.CTImageFrameTypeSequence = [kind]
+    write_series([dataset], tmp_path)
+    volume = read_series(tmp_path)
+    assert np.array_equal(volume.voxels, voxels[1:])
+    assert volume.origin == (-20.0, 30.0, -95.0)
+
+
 def test_a_multi_frame_object_without_positions_is_refused(tmp_path):
     dataset = enhanced_ct(test_image())
     del dataset.PerFrameFunctionalGroupsSequence
@@ -223,7 +236,8 @@ def test_several_series_are_listed_and_one_can_be_chosen(tmp_path):
 @pytest.mark.parametrize("same_series", [True, False])
 def test_localizers_screenshots_reports_and_other_files_are_left_out(tmp_path, same_series):
     datasets = ct_series(test_image())
-    localizer, screenshot = ct_series(test_image((2, 64, 64)), direction=SAGITTAL)
+    localizer, screenshot, dose = ct_series(test_image((3, 64, 64)), direction=SAGITTAL)
+    dose.Modality, dose.SeriesInstanceUID = "RTDOSE", generate_uid()
     localizer.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
     localizer.SeriesInstanceUID = datasets[0].SeriesInstanceUID if same_series else generate_uid()
     screenshot.SOPClassUID = SecondaryCaptureImageStorage
@@ -233,7 +247,7 @@ def test_localizers_screenshots_reports_and_other_files_are_left_out(tmp_path, s
     report.SOPClassUID, report.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.88.67", generate_uid()
     report.SeriesInstanceUID, report.Modality = generate_uid(), "SR"
     write_series(datasets, tmp_path)
-    write_series([localizer, screenshot, report], tmp_path, prefix="other")
+    write_series([localizer, screenshot, dose, report], tmp_path, prefix="other")
     (tmp_path / "readme.txt").write_text("notes")
     (tmp_path / "picture.dcm").write_bytes(bytes(range(256)) * 4)
     (tmp_path / "empty.dcm").write_bytes(b"")
