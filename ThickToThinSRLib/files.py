@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
 import os
+import re
 import shutil
-import struct
 import tempfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
 from .errors import UserError
+from .integrity import check_whole, not_finite
 from .volume import Volume
 
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
+# The work is done in single precision; voxels near its end would overflow in sums.
+_LARGEST = 1e30
 # Temporary files of this process; whoever ends it in a hurry removes them.
 _temporaries: set[Path] = set()
 
@@ -46,19 +47,18 @@ def read_volume(path: str | os.PathLike) -> Volume:
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path}: no such file")
+        raise UserError(f"{path}: {'is not a volume file' if path.exists() else 'no such file'}")
     if not os.access(path, os.R_OK):
         raise UserError(f"{path}: no permission to read this file")
     suffix = volume_suffix(path)
-    if suffix.startswith(".nii"):
-        _check_complete_nifti(path)
+    check_whole(path, suffix)
     reader = sitk.ImageFileReader()
     with _own_name(path, suffix) as name, _silenced():
         reader.SetFileName(str(name))
         try:
             reader.ReadImageInformation()
         except RuntimeError as error:
-            raise UserError(f"{path}: not a readable {suffix} volume ({_reason(error)})") from error
+            raise UserError(f"{path}: not a {suffix} volume that can be read ({_reason(error)})") from error
         _check_kind(reader, path)
         try:
             image = reader.Execute()
@@ -83,17 +83,14 @@ def from_image(image: sitk.Image, name: str) -> Volume:
 
 
 def check_finite(voxels: np.ndarray, name: str) -> None:
-    """Raise UserError if a voxel is NaN or infinite, with its index (i, j, k)."""
+    """Raise UserError if a voxel is NaN, infinite or beyond single precision, with its index (i, j, k)."""
     if voxels.dtype.kind != "f":
         return
     for k, plane in enumerate(voxels):
-        finite = np.isfinite(plane)
+        finite = np.abs(plane) < _LARGEST  # false for NaN
         if not finite.all():
             j, i = np.argwhere(~finite)[0]
-            raise UserError(
-                f"{name}: voxel (i, j, k) = ({i}, {j}, {k}) is {plane[j, i]}; replace NaN and infinite "
-                "voxels, for instance by -1024 HU"
-            )
+            raise UserError(not_finite(name, (i, j, k), plane[j, i]))
 
 
 def write_volume(volume: Volume, path: str | os.PathLike, compress: bool = True) -> None:
@@ -105,10 +102,11 @@ def write_volume(volume: Volume, path: str | os.PathLike, compress: bool = True)
     Raises
     ------
     UserError
-        If the suffix is unknown, the folder is missing or read-only, or the disk is full.
+        If the suffix is unknown, a voxel is no number, the folder is missing or read-only, or the disk full.
     """
     path = Path(path)
     suffix = volume_suffix(path)
+    check_finite(volume.voxels, str(path))
     image = sitk.GetImageFromArray(np.ascontiguousarray(volume.voxels))
     image.SetSpacing(volume.spacing)
     image.SetOrigin(volume.origin)
@@ -118,11 +116,10 @@ def write_volume(volume: Volume, path: str | os.PathLike, compress: bool = True)
             sitk.WriteImage(image, str(temporary), useCompression=compress, compressionLevel=3)
         except RuntimeError as error:
             raise UserError(f"{path}: could not be written ({_reason(error)})") from error
-        if suffix.startswith(".nii"):
-            try:
-                _check_complete_nifti(temporary)
-            except UserError as error:
-                raise UserError(f"{path}: could not be written whole; is the disk full?") from error
+        try:
+            check_whole(temporary, suffix)
+        except UserError as error:
+            raise UserError(f"{path}: could not be written whole; is the disk full?") from error
 
 
 @contextlib.contextmanager
@@ -186,47 +183,6 @@ def _check_kind(reader: sitk.ImageFileReader, path: Path) -> None:
         raise UserError(f"{path}: holds {components} values a voxel ({pixel}); one CT number is needed")
 
 
-def _check_complete_nifti(path: Path) -> None:
-    """SimpleITK fills what a NIfTI file lacks with zeros and says nothing, so the length is checked here."""
-    opener = gzip.open if path.name.lower().endswith(".gz") else open
-    try:
-        with opener(path, "rb") as stream:
-            header = stream.read(352)
-            expected = _nifti_length(header)
-            length = len(header)
-            while chunk := stream.read(1 << 24):
-                length += len(chunk)
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: not a complete NIfTI file ({error})") from error
-    if expected is None:
-        raise UserError(f"{path}: not a NIfTI file, whatever its name says")
-    if length < expected:
-        raise UserError(f"{path}: incomplete NIfTI file: {length} bytes of {expected}")
-
-
-def _nifti_length(header: bytes) -> int | None:
-    """Bytes that a NIfTI-1 or NIfTI-2 file must have by its header; None if it is no such header."""
-    for order in "<>":
-        if len(header) < 348:
-            return None
-        size = struct.unpack(order + "i", header[:4])[0]
-        if size == 348:
-            dimensions = struct.unpack(order + "8h", header[40:56])
-            bits = struct.unpack(order + "h", header[72:74])[0]
-            offset = struct.unpack(order + "f", header[108:112])[0]
-        elif size == 540:
-            dimensions = struct.unpack(order + "8q", header[16:80])
-            bits = struct.unpack(order + "h", header[14:16])[0]
-            offset = struct.unpack(order + "q", header[168:176])[0]
-        else:
-            continue
-        voxels = 1
-        for extent in dimensions[1 : 1 + max(0, min(7, dimensions[0]))]:
-            voxels *= max(1, extent)
-        return int(offset) + voxels * bits // 8
-    return None
-
-
 def _shortest(value: float) -> float:
     """Undo single precision: NIfTI stores 0.7 as 0.699999988, which would cost the last thin slice."""
     single = np.float32(value)
@@ -234,9 +190,16 @@ def _shortest(value: float) -> float:
 
 
 def _reason(error: Exception) -> str:
-    """The last telling line of an ITK error, which spans many."""
+    """The telling line of an ITK error, which spans many."""
+    if "Unable to determine ImageIO reader" in str(error):
+        return "its content is of another kind"
+    if "orthonormal" in str(error):
+        return "its index axes are not perpendicular: resample the volume onto a straight grid first"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1].removeprefix("ITK ERROR: ")[:160] if lines else type(error).__name__
+    # "Reason:" quotes the operating system's last error, which had nothing to do with it.
+    telling = [line for line in lines if not line.startswith("Reason:")] or lines or [type(error).__name__]
+    # ITK names its classes and their addresses.
+    return re.sub(r"^ITK ERROR: |\b\w+\(0x[0-9a-f]+\): ", "", telling[-1])[:160]
 
 
 @contextlib.contextmanager
