@@ -21,7 +21,7 @@ from .intensity import HU_WINDOW
 if TYPE_CHECKING:
     import torch
 
-    from .networks.window_spec import WindowSpec
+    from .networks import WindowSpec
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def load_network(path: str | os.PathLike) -> torch.nn.Module:
 
 
 def _window(fields: dict[str, Any], label: str) -> WindowSpec:
-    from .networks.window_spec import WindowSpec
+    from .networks import WindowSpec
 
     names = WindowSpec.__dataclass_fields__.keys()
     sound = all(type(value) is int and (value > 0 or key == "margin") for key, value in fields.items())
@@ -173,7 +173,7 @@ def import_authors(
     """
     from .authors_checkpoint import read_authors
     from .authors_config import AUTHORS_NETWORKS, constructor_arguments, crop_side
-    from .networks import cthnet, tvsrn
+    from .networks import NETWORKS
 
     source, target = Path(source), Path(target)
     if target.suffix != ".safetensors":
@@ -186,13 +186,12 @@ def import_authors(
             f"{source}: a network of class {class_name!r}; known are {', '.join(AUTHORS_NETWORKS)}"
         )
     entry = AUTHORS_NETWORKS[class_name]
-    module = {"tvsrn": tvsrn, "cthnet": cthnet}[entry.name]
     arguments, tile = constructor_arguments(entry, config, str(source)), crop_side(config, str(source))
     if entry.name == "cthnet" and "conv_after_E.weight" in state:
         # The one size that their configuration does not hold.
         arguments["channels"] = len(state["conv_after_E.weight"])
     try:
-        weights = module.from_authors_state(state)
+        weights = NETWORKS[entry.name].from_authors_state(state)
     except UserError as error:
         raise UserError(f"{source}: {error}") from error
     _check_fit(
@@ -211,7 +210,7 @@ def import_authors(
         },
         "limits": "not a medical device",
     }
-    window = replace(module.window_for(**arguments), tile=tile)
+    window = replace(NETWORKS[entry.name].window(**arguments), tile=tile)
     save_network(target, weights, entry.name, arguments, window, card)
     return read_card(target)
 
