@@ -1,0 +1,63 @@
+"""The networks against outputs of the authors' released code, by way of their own checkpoint files."""
+
+from __future__ import annotations
+
+import lzma
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from Testing.shared_data import shared
+from ThickToThinSRLib.authors_checkpoint import read_authors
+from ThickToThinSRLib.errors import UserError
+from ThickToThinSRLib.networks import NETWORKS, build
+
+ARRAYS = Path(__file__).parent / "arrays"
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Where the cores are busy, threads that wait for each other make small products many times slower."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def imported(name: str, path: Path) -> torch.nn.Module:
+    with lzma.open(path) as file:
+        state, _, _ = read_authors(file)
+    module = build(name)
+    module.load_state_dict(NETWORKS[name].from_authors_state(state))
+    return module.eval()
+
+
+def difference(module: torch.nn.Module, path: Path) -> float:
+    with np.load(path) as arrays, torch.inference_mode():
+        return float(np.abs(module(torch.from_numpy(arrays["x"])).numpy() - arrays["y"]).max())
+
+
+def test_tvsrn_reproduces_the_authors_output():
+    module = imported("tvsrn", ARRAYS / "tvsrn_authors_64.pkl.xz")
+    assert difference(module, ARRAYS / "tvsrn_authors_64_io.npz") < 2e-6
+
+
+def test_cthnet_reproduces_the_authors_output():
+    module = imported("cthnet", shared("parity/cthnet_authors_64.pkl.xz"))
+    assert difference(module, shared("parity/cthnet_authors_64_io.npz")) < 2e-5
+
+
+def test_the_prediction_for_an_image_does_not_depend_on_the_others_in_the_batch():
+    module = imported("tvsrn", ARRAYS / "tvsrn_authors_64.pkl.xz")
+    with np.load(ARRAYS / "tvsrn_authors_64_io.npz") as arrays, torch.inference_mode():
+        x = torch.from_numpy(arrays["x"])
+        both = module(torch.cat([x.flip(-1), x]))
+        assert float(np.abs(both[1:].numpy() - arrays["y"]).max()) < 2e-6
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_an_unknown_part_of_a_checkpoint_is_refused(name):
+    with pytest.raises(UserError, match=r"Encoder\.surprise\.weight"):
+        NETWORKS[name].from_authors_state({"Encoder.surprise.weight": torch.zeros(1)})

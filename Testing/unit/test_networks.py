@@ -1,0 +1,208 @@
+"""TVSRN and CTH-Net against the plain formulation, and their behaviour as modules."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from Testing.plain_networks import plain_cthnet, plain_tvsrn
+from ThickToThinSRLib.errors import UserError
+from ThickToThinSRLib.networks import NETWORKS, build
+from ThickToThinSRLib.networks.window_spec import WindowSpec
+
+PLAIN = {"tvsrn": plain_tvsrn, "cthnet": plain_cthnet}
+# Small enough for a fast test, and different in every axis.
+CASES = [
+    ("tvsrn", {}, (2, 16, 32)),
+    ("tvsrn", {"learned_mask_tokens": True}, (1, 24, 16)),
+    ("tvsrn", {"factor": 4}, (2, 16, 24)),  # D' = 13, computed as 16
+    ("tvsrn", {"factor": 3, "depth": 5, "channels": 16, "heads": 4}, (1, 16, 24)),
+    ("tvsrn", {"factor": 2, "depth": 3, "through_plane_window": 8}, (1, 24, 16)),  # one window high
+    ("tvsrn", {"window": 4, "mlp_ratio": 2.0, "in_plane_groups": 1, "decoder_blocks": 3}, (1, 8, 16)),
+    ("cthnet", {"depth": 4}, (2, 16, 24)),
+    ("cthnet", {"depth": 4, "mask_shifted_windows": True}, (1, 24, 16)),
+    ("cthnet", {"depth": 5, "factor": 4, "features": 16}, (1, 16, 24)),  # odd depth, D' = 17
+]
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Where the cores are busy, threads that wait for each other make such small products 50 times slower."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def network(name: str, **arguments) -> torch.nn.Module:
+    """A network with weights large enough that every part leaves a trace in the output."""
+    torch.manual_seed(0)
+    module = build(name, **arguments)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return module.eval()
+
+
+def image(module: torch.nn.Module, batch: int, height: int, width: int) -> torch.Tensor:
+    return torch.rand(batch, 1, module.depth, height, width)
+
+
+@pytest.mark.parametrize(("name", "arguments", "size"), CASES)
+def test_a_network_gives_what_the_plain_formulation_gives(name, arguments, size):
+    module = network(name, **arguments)
+    x = image(module, *size)
+    with torch.inference_mode():
+        expected, result = PLAIN[name](module, x), module(x)
+    assert expected.std() > 1e-2
+    assert result.shape == (size[0], 1, module.window.outputs, *size[1:])
+    torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_predicting_many_chunks_of_windows_changes_nothing(name, monkeypatch):
+    module = network(name)
+    x = image(module, 2, 16, 24)
+    with torch.inference_mode():
+        whole = module(x)
+        monkeypatch.setattr("ThickToThinSRLib.networks.swin._CPU_TOKENS", 130)
+        torch.testing.assert_close(module(x), whole, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_training_mode_without_drop_path_gives_the_prediction(name):
+    module = network(name, drop_path=0.0)
+    x = image(module, 2, 16, 24)
+    with torch.inference_mode():
+        expected = module(x)
+    torch.testing.assert_close(module.train()(x), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_prediction_does_not_change_its_input(name):
+    module = network(name)
+    x = image(module, 1, 16, 16)
+    before = x.clone()
+    with torch.inference_mode():
+        first, second = module(x), module(x)
+    assert torch.equal(x, before)
+    assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize(("name", "arguments"), [("tvsrn", {"learned_mask_tokens": True}), ("cthnet", {})])
+def test_every_weight_is_trained(name, arguments):
+    module = network(name, **arguments).train()
+    with torch.inference_mode():  # what a prediction caches must serve training too
+        module(image(module, 1, 16, 16))
+    module(image(module, 1, 16, 16)).square().mean().backward()
+    lost = [key for key, weight in module.named_parameters() if weight.grad is None or not weight.grad.any()]
+    assert not lost
+
+
+def test_gradients_are_those_of_the_plain_formulation():
+    module = network("tvsrn")
+    x = image(module, 1, 16, 24)
+    gradients = []
+    for forward in (module, lambda x: plain_tvsrn(module, x)):
+        module.zero_grad()
+        forward(x).square().mean().backward()
+        gradients.append(torch.cat([weight.grad.flatten() for weight in module.parameters()]))
+    torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-5 * float(gradients[1].abs().max()))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_autocast_to_bfloat16_stays_close_and_trains(name):
+    torch.manual_seed(0)
+    module = build(name)
+    x = image(module, 1, 16, 16)
+    with torch.inference_mode():
+        expected = module.eval()(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        with torch.inference_mode():
+            predicted = module(x).float()
+        module.train()(x).float().square().mean().backward()
+    assert (predicted - expected).abs().max() < 0.1 * expected.abs().max()
+    assert all(torch.isfinite(weight.grad).all() for weight in module.parameters())
+
+
+def test_drop_path_skips_branches_in_training_only():
+    module = network("tvsrn", drop_path=0.9)
+    x = image(module, 1, 16, 16)
+    assert torch.equal(module(x), module(x))
+    module.train()
+    assert not torch.equal(module(x), module(x))
+
+
+def test_drop_path_keeps_the_expectation_for_each_image_by_itself():
+    torch.manual_seed(0)
+    module = build("tvsrn", drop_path=0.5)
+    block = module.in_plane.groups[1].blocks[3].train()
+    kept = block._kept(torch.zeros(4000, 1, 1))
+    assert set(kept.flatten().tolist()) == {0.0, 2.0}
+    assert abs(float(kept.mean()) - 1) < 0.1
+
+
+@pytest.mark.parametrize(("name", "count"), [("tvsrn", 2_387_489), ("cthnet", 10_606_217)])
+def test_parameters_number_as_in_the_released_code(name, count):
+    with torch.device("meta"):
+        assert sum(weight.numel() for weight in build(name).parameters()) == count
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_module_built_without_memory_takes_its_weights_by_assignment(name):
+    source = network(name)
+    with torch.device("meta"):
+        module = build(name)
+    module.load_state_dict(source.state_dict(), assign=True)
+    assert not list(module.buffers())
+    x = image(source, 1, 16, 16)
+    with torch.inference_mode():
+        assert torch.equal(module.eval()(x), source(x))
+
+
+def test_windows_are_the_released_ones():
+    assert NETWORKS["tvsrn"].window() == WindowSpec(5, 4, 2, 3, 10, 8, 256, 16)
+    assert NETWORKS["cthnet"].window() == WindowSpec(5, 8, 6, 3, 30, 8, 256, 32)
+
+
+@pytest.mark.parametrize("factor", range(2, 11))
+@pytest.mark.parametrize("depth", [3, 4, 8])
+def test_windows_one_stride_apart_leave_no_thin_slice_out(factor, depth):
+    spec = NETWORKS["tvsrn"].window(factor=factor, depth=depth)
+    assert spec.outputs >= spec.stride * factor
+    assert 2 * spec.first_output + spec.outputs == (depth - 1) * factor + 1
+
+
+@pytest.mark.parametrize(("name", "size"), [("tvsrn", 96), ("cthnet", 128)])
+def test_inside_its_margin_a_tile_predicts_what_the_whole_image_does(name, size):
+    torch.manual_seed(0)
+    module = build(name, **({"depth": 3} if name == "cthnet" else {})).eval()
+    x = image(module, 1, size, size)
+    margin = module.window.margin
+    with torch.inference_mode():
+        whole, tile = module(x)[..., 16:-16, 16:-16], module(x[..., 16:-16, 16:-16])
+    difference = (whole - tile).abs() / whole.std()
+    assert difference[..., margin:-margin, margin:-margin].max() < 1e-3
+    assert difference.max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("unet", {}, "unknown network 'unet'"),
+        ("tvsrn", {"factors": 5}, "no argument 'factors'"),
+        ("tvsrn", {"mask_shifted_windows": True}, "no argument"),
+        ("tvsrn", {"factor": 5.0}, "factor must be int"),
+        ("tvsrn", {"factor": True}, "factor must be int"),
+        ("tvsrn", {"factor": "5"}, "factor must be int"),
+        ("cthnet", {"mask_shifted_windows": 0}, "must be bool"),
+        ("cthnet", {"drop_path": float("nan")}, "drop_path must lie between"),
+        ("tvsrn", {"channels": 0}, "channels must be 1 or more"),
+        ("tvsrn", {"factor": 1}, "factor of 2 or more"),
+        ("tvsrn", {"depth": 2}, "3 or more slices"),
+        ("tvsrn", {"heads": 7}, "7 attention heads cannot share"),
+    ],
+)
+def test_wrong_arguments_are_named(name, arguments, message):
+    with pytest.raises(UserError, match=message):
+        build(name, **arguments)

@@ -1,0 +1,105 @@
+"""The networks by name. Each is a plain torch module: (B, 1, D, H, W) in [0, 1] to (B, 1, D_out, H, W).
+
+>>> from ThickToThinSRLib.networks import NETWORKS, build
+>>> network = build("tvsrn", factor=4)
+>>> NETWORKS["tvsrn"].window(factor=4).outputs
+9
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..errors import UserError
+from . import cthnet, tvsrn
+from .window_spec import WindowSpec
+
+__all__ = ["NETWORKS", "NetworkEntry", "WindowSpec", "build"]
+
+
+@dataclass(frozen=True)
+class NetworkEntry:
+    """One architecture.
+
+    Attributes
+    ----------
+    module : type
+        Its class; the constructor's arguments have the released values as defaults.
+    description : str
+        One line for the user.
+    window : callable
+        The constructor's arguments to the :class:`WindowSpec` of the network.
+    from_authors_state : callable
+        The authors' state dict to one with this project's names.
+    bytes_per_pixel : float
+        Working memory of a float32 prediction for each pixel of a tile, with the released arguments.
+    """
+
+    module: type[nn.Module]
+    description: str
+    window: Callable[..., WindowSpec]
+    from_authors_state: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]
+    bytes_per_pixel: float
+
+
+NETWORKS: dict[str, NetworkEntry] = {
+    "tvsrn": NetworkEntry(
+        tvsrn.TVSRN,
+        "TVSRN, transformer of the RPLHR-CT paper (MICCAI 2022), as its authors released it",
+        tvsrn.window_for,
+        tvsrn.from_authors_state,
+        bytes_per_pixel=4000,
+    ),
+    "cthnet": NetworkEntry(
+        cthnet.CTHNet,
+        "CTH-Net, convolutions and transformer for chest CT, as its authors released it",
+        cthnet.window_for,
+        cthnet.from_authors_state,
+        bytes_per_pixel=8000,
+    ),
+}
+
+
+def build(name: str, **arguments: Any) -> nn.Module:
+    """A network with fresh weights.
+
+    Parameters
+    ----------
+    name : str
+        A key of `NETWORKS`.
+    **arguments
+        Of the network's constructor; those left out have the released values.
+
+    Raises
+    ------
+    UserError
+        For an unknown network or argument, or a value of the wrong type or out of range.
+    """
+    if name not in NETWORKS:
+        raise UserError(f"unknown network {name!r}; there are: {', '.join(NETWORKS)}")
+    entry = NETWORKS[name]
+    known = inspect.signature(entry.module).parameters
+    for argument, value in arguments.items():
+        if argument not in known:
+            raise UserError(f"{name} has no argument {argument!r}; it has: {', '.join(known)}")
+        _check(f"{name}: {argument}", value, known[argument].default)
+    return entry.module(**arguments)
+
+
+def _check(label: str, value: Any, default: Any) -> None:
+    """Refuse a value that is not of the default's type, or not positive where it counts something."""
+    kind = type(default)
+    accepted = (int, float) if kind is float else (kind,)
+    if type(value) not in accepted:
+        raise UserError(f"{label} must be {kind.__name__}, not {value!r}")
+    if kind is int and value < 1:
+        raise UserError(f"{label} must be 1 or more, not {value}")
+    # drop_path is a probability and mlp_ratio a width: neither may be negative, infinite or NaN.
+    if kind is float and not 0 <= value <= 100:
+        raise UserError(f"{label} must lie between 0 and 100, not {value}")

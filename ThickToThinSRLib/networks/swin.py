@@ -1,0 +1,250 @@
+"""Shifted-window transformer blocks, for images and volumes alike, shared by TVSRN and CTH-Net.
+
+The mathematics is that of the Swin Transformer (Liu et al., ICCV 2021) with the cyclic shift, relative
+position bias and pre-normalisation of SwinIR (Liang et al., 2021). The arrangement is for speed: a block
+takes some windows at a time, few enough to stay in the processor's cache, all the way from gathering to
+writing back, and the cyclic shift is part of the gathering. Tokens are channels-last, (B, *grid, C).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ..errors import UserError
+from .windows import relative_position_index, window_kinds
+
+# Tokens taken at a time. On a CPU the largest intermediate, attention scores or MLP, then stays within some MB,
+# the size of a shared cache; a GPU wants work for all its cores, within the limits of its kernels' grids.
+_CPU_TOKENS = 4096
+_GPU_TOKENS = 1 << 17
+# What the released code adds to the scores of pairs that must not meet.
+_BLOCKED = -100.0
+# Windows of fewer tokens than this are attended to in groups, see WindowAttention.
+_SMALLEST_PRODUCT = 16
+
+
+class WindowAttention(nn.Module):
+    """Multi-head self-attention within windows, with a learned bias for each relative position."""
+
+    def __init__(self, channels: int, window: tuple[int, ...], heads: int):
+        super().__init__()
+        if channels % heads:
+            raise UserError(f"{heads} attention heads cannot share {channels} channels evenly")
+        self.window, self.heads = window, heads
+        self.scale = (channels // heads) ** -0.5
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.projection = nn.Linear(channels, channels)
+        self.position_bias = nn.Parameter(torch.zeros(math.prod(2 * w - 1 for w in window), heads))
+        nn.init.trunc_normal_(self.position_bias, std=0.02)
+
+    def bias(self, blocked: torch.Tensor | None) -> torch.Tensor:
+        """(heads, N, N): what is added to the scaled scores of windows with this mask."""
+        index = relative_position_index(self.window, self.position_bias.device)
+        bias = self.position_bias[index].permute(2, 0, 1)
+        return bias.contiguous() if blocked is None else bias + _BLOCKED * blocked
+
+    def forward(self, x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        """(windows, N, C), (heads, N, N) -> (windows, N, C)."""
+        windows, tokens, channels = x.shape
+        qkv = linear(self.qkv, x)
+        group = 1
+        if x.device.type == "cpu" and tokens < _SMALLEST_PRODUCT:
+            # Products and softmax over very short rows are slow. Some windows are taken as one, in which
+            # tokens of different windows do not see each other.
+            group = math.gcd(_SMALLEST_PRODUCT // tokens, windows)
+            bias = _block_diagonal(bias, group)
+        q, k, v = qkv.view(windows // group, group * tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        x = _attend(q, k, v, bias.to(q.dtype), self.scale)  # (windows, heads, N, C / heads)
+        return linear(self.projection, x.transpose(1, 2).reshape(windows, tokens, channels))
+
+
+class SwinBlock(nn.Module):
+    """LayerNorm, window attention, residual; LayerNorm, MLP with GELU, residual.
+
+    Parameters
+    ----------
+    channels, window, heads
+        Of the attention; `window` has one size for each axis of the grid.
+    shift : tuple of int
+        Displacement of the windows in each axis, 0 for none.
+    masked : bool
+        Keep tokens apart that only the cyclic shift made neighbours.
+    mlp_ratio : float
+        Width of the MLP's hidden layer over `channels`.
+    drop_path : float
+        Probability, in training, that an image skips a residual branch.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        window: tuple[int, ...],
+        heads: int,
+        shift: tuple[int, ...],
+        masked: bool = True,
+        mlp_ratio: float = 4.0,
+        drop_path: float = 0.0,
+    ):
+        super().__init__()
+        self.window, self.shift, self.masked, self.drop_path = window, shift, masked, drop_path
+        self.attention_norm = nn.LayerNorm(channels)
+        self.attention = WindowAttention(channels, window, heads)
+        self.mlp_norm = nn.LayerNorm(channels)
+        self.mlp_in = nn.Linear(channels, int(channels * mlp_ratio))
+        self.mlp_out = nn.Linear(int(channels * mlp_ratio), channels)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, *grid, C) -> the same; where gradients are off, `x` itself is overwritten and returned."""
+        batch, *grid, channels = x.shape
+        kinds = window_kinds(tuple(grid), self.window, self.shift, self.masked, x.device)
+        flat = x.view(batch, -1, channels)
+        in_place = not torch.is_grad_enabled()
+        limit = (_CPU_TOKENS if x.device.type == "cpu" else _GPU_TOKENS) // (batch * math.prod(self.window))
+        kept = [self._kept(flat), self._kept(flat)] if self.training and self.drop_path else None
+        done = []
+        for kind in kinds:
+            bias = self.attention.bias(kind.blocked)
+            for index in kind.chunks(limit):
+                tokens = self._windows(flat.index_select(1, index.flatten()), len(index), bias, kept)
+                if in_place:
+                    flat.index_copy_(1, index.flatten(), tokens)
+                else:
+                    done.append(tokens)
+        if in_place:
+            return x
+        order = torch.cat([kind.index.flatten() for kind in kinds])
+        return flat.index_copy(1, order, torch.cat(done, 1)).view(x.shape)
+
+    def _windows(self, x: torch.Tensor, windows: int, bias: torch.Tensor, kept: list | None) -> torch.Tensor:
+        """The block on tokens (B, windows * N, C) that lie in the order of their windows."""
+        batch, _, channels = x.shape
+        in_windows = self.attention_norm(x).view(batch * windows, -1, channels)
+        branch = self.attention(in_windows, bias).view(x.shape)
+        x = x + (branch if kept is None else branch * kept[0])
+        branch = linear(self.mlp_out, F.gelu(linear(self.mlp_in, self.mlp_norm(x))))
+        return x + (branch if kept is None else branch * kept[1])
+
+    def _kept(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, 1, 1): 0 for images that skip the branch, else a factor that keeps the expectation."""
+        keep = 1.0 - self.drop_path
+        return x.new_empty(len(x), 1, 1).bernoulli_(keep) / keep
+
+
+class SwinGroup(nn.Module):
+    """Blocks with windows unshifted and shifted in turn, then a convolution if any; plus the input."""
+
+    def __init__(self, blocks: list[SwinBlock], conv: nn.Module | None = None):
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+        self.conv = conv
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, *grid, C) -> the same."""
+        y = x.clone()  # The blocks overwrite their input where gradients are off.
+        for block in self.blocks:
+            y = block(y)
+        if self.conv is not None:
+            y = channels_last(self.conv, y)
+        return y.add_(x) if not torch.is_grad_enabled() else y + x
+
+
+class SwinStack(nn.Module):
+    """LayerNorm, groups of four blocks, LayerNorm: the transformer of both networks' decoders.
+
+    Parameters
+    ----------
+    channels, window, heads, masked, mlp_ratio
+        Of every block; `window` is the side of the square windows.
+    groups, blocks : int
+        Number of residual groups, and of blocks in each.
+    drop_path : float
+        Rate of the last block; it grows linearly from 0 at the first.
+    shifted : bool
+        Shift the windows of every second block by half a window.
+    conv : bool
+        End each group with a 3 x 3 convolution.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        window: int,
+        heads: int,
+        groups: int,
+        blocks: int = 4,
+        masked: bool = True,
+        mlp_ratio: float = 4.0,
+        drop_path: float = 0.0,
+        shifted: bool = True,
+        conv: bool = False,
+    ):
+        super().__init__()
+        rates = torch.linspace(0, drop_path, groups * blocks, device="cpu").tolist()
+        half = window // 2 if shifted else 0
+        shifts = [((0, 0), (half, half))[i % blocks % 2] for i in range(groups * blocks)]
+        layers = [
+            SwinBlock(channels, (window, window), heads, shift, masked, mlp_ratio, rate)
+            for shift, rate in zip(shifts, rates, strict=True)
+        ]
+        self.norm_in = nn.LayerNorm(channels)
+        self.groups = nn.ModuleList(
+            SwinGroup(layers[i : i + blocks], nn.Conv2d(channels, channels, 3, padding=1) if conv else None)
+            for i in range(0, groups * blocks, blocks)
+        )
+        self.norm_out = nn.LayerNorm(channels)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, H, W, C) -> the same."""
+        x = self.norm_in(x)
+        for group in self.groups:
+            x = group(x)
+        return self.norm_out(x)
+
+
+def channels_last(conv: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """Apply a 2D or 3D convolution to (B, *grid, C), without moving the numbers."""
+    return conv(x.movedim(-1, 1)).movedim(1, -1).contiguous()
+
+
+def linear(layer: nn.Linear, x: torch.Tensor) -> torch.Tensor:
+    """`layer` on (n, m, C)."""
+    if x.device.type == "cpu" and torch.backends.mkldnn.is_available() and not torch.is_grad_enabled():
+        # The same product as a 1 x 1 convolution: oneDNN's is up to twice as fast as the BLAS library's
+        # product, which does not use all of some processors' instructions.
+        image = x.movedim(-1, 0)[None]
+        return F.conv2d(image, layer.weight[:, :, None, None], layer.bias)[0].movedim(0, -1)
+    return layer(x)
+
+
+def initialize(module: nn.Module) -> None:
+    """The Swin Transformer's start values; for ``Module.apply``."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        nn.init.zeros_(module.bias)
+
+
+def _attend(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bias: torch.Tensor, scale: float
+) -> torch.Tensor:
+    """Softmax attention, (n, heads, N, c) each; `bias` (heads, N, N) is added to the scaled scores."""
+    if q.device.type != "cpu":
+        return F.scaled_dot_product_attention(q, k, v, bias, scale=scale)
+    # With so few tokens a window, plain batched products are faster on a CPU than the fused kernel.
+    scores = torch.matmul(q, k.transpose(-2, -1))
+    if torch.is_grad_enabled():
+        return torch.add(bias, scores, alpha=scale).softmax(-1) @ v
+    torch.add(bias, scores, alpha=scale, out=scores)
+    return torch.softmax(scores, -1, out=scores) @ v
+
+
+def _block_diagonal(bias: torch.Tensor, group: int) -> torch.Tensor:
+    """(heads, N, N) -> (heads, group N, group N), minus infinity outside the diagonal blocks."""
+    heads, tokens, _ = bias.shape
+    wide = bias.new_full((heads, group, tokens, group, tokens), float("-inf"))
+    for i in range(group):
+        wide[:, i, :, i] = bias
+    return wide.view(heads, group * tokens, group * tokens)

@@ -1,0 +1,96 @@
+"""Attention windows over an image or a volume: which tokens they hold, and which pairs must not meet."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+
+
+@dataclass(frozen=True)
+class WindowKind:
+    """Windows that share one attention mask.
+
+    Attributes
+    ----------
+    index : Tensor
+        (windows, N) int64: flat positions of each window's tokens.
+    blocked : Tensor or None
+        (N, N) bool, true for pairs of tokens that must not attend to each other; None if all may.
+    """
+
+    index: torch.Tensor
+    blocked: torch.Tensor | None
+
+    def chunks(self, windows: int) -> Iterator[torch.Tensor]:
+        """`index` in pieces of at most this many windows."""
+        return iter(self.index.split(max(1, windows)))
+
+
+@lru_cache(maxsize=64)
+def window_kinds(
+    shape: tuple[int, ...],
+    window: tuple[int, ...],
+    shift: tuple[int, ...],
+    masked: bool,
+    device: torch.device,
+) -> tuple[WindowKind, ...]:
+    """The windows of a grid after a cyclic shift, sorted by the mask they need.
+
+    A shifted window at the end of an axis holds tokens from both ends of the grid, which are no neighbours.
+    With `masked` they are kept apart (Liu et al., Swin Transformer, ICCV 2021, section 3.2). Only such
+    windows need a mask, and only 2^d different ones exist, so no window carries one of its own.
+
+    Parameters
+    ----------
+    shape
+        Size of the grid in each axis, a multiple of `window`.
+    window, shift
+        Size of the windows and their displacement, in tokens, in each axis.
+    """
+    # Made outside inference mode, because the cache also serves training.
+    with torch.inference_mode(False):
+        position = torch.arange(math.prod(shape), device=device).view(shape)
+        index = _partition(position.roll([-s for s in shift], list(range(len(shape)))), window)
+        if not (masked and any(shift)):
+            return (WindowKind(index, None),)
+        side = torch.zeros(shape, dtype=torch.long, device=device)
+        for axis, moved in enumerate(shift):
+            if moved:  # The last `moved` rows after the shift come from the other end.
+                side.narrow(axis, shape[axis] - moved, moved).add_(1 << axis)
+        side = _partition(side, window)
+        # Windows differ in their mask by the axes along which they join two ends.
+        joins = side[:, -1] - side[:, 0]
+        kinds = []
+        for join in joins.unique().tolist():
+            chosen = joins == join
+            one = side[chosen][0]
+            blocked = one[:, None] != one[None, :] if join else None
+            kinds.append(WindowKind(index[chosen], blocked))
+        return tuple(kinds)
+
+
+@lru_cache(maxsize=64)
+def relative_position_index(window: tuple[int, ...], device: torch.device) -> torch.Tensor:
+    """(N, N) int64: row of the relative position bias table for query i and key j.
+
+    The table lists the displacements -w+1 ... w-1 of every axis, the last axis fastest.
+    """
+    with torch.inference_mode(False):
+        axes = [torch.arange(size, device=device) for size in window]
+        place = torch.stack(torch.meshgrid(*axes, indexing="ij")).flatten(1)
+        index = torch.zeros(place.shape[1], place.shape[1], dtype=torch.long, device=device)
+        for size, along in zip(window, place, strict=True):
+            index = index * (2 * size - 1) + (along[:, None] - along[None, :] + size - 1)
+        return index
+
+
+def _partition(grid: torch.Tensor, window: tuple[int, ...]) -> torch.Tensor:
+    """(*shape) -> (windows, N), windows and their tokens both in row-major order."""
+    axes = len(window)
+    split = [part for size, w in zip(grid.shape, window, strict=True) for part in (size // w, w)]
+    order = [*range(0, 2 * axes, 2), *range(1, 2 * axes, 2)]
+    return grid.view(split).permute(order).reshape(-1, math.prod(window))
