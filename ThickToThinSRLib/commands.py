@@ -12,7 +12,7 @@ from .acquisition import Acquisition
 from .acquisition import simulate as simulate_acquisition
 from .enhance import Settings, enhance_file, read_input
 from .errors import UserError
-from .files import read_volume, volume_suffix, write_volume
+from .files import check_free, volume_suffix, write_volume
 
 
 def enhance(options, reporter, cancelled) -> None:
@@ -67,7 +67,8 @@ def models(options, reporter, cancelled) -> None:
 
 def simulate(options, reporter, cancelled) -> None:
     """Thin volume to the thick one that a scanner would have made."""
-    _free_name(options.thick, options.overwrite)
+    volume_suffix(options.thick)
+    check_free(options.thick, options.overwrite, options.thin)
     acquisition = Acquisition(options.thickness, options.spacing, options.profile)
     write_volume(simulate_acquisition(read_input(options.thin), acquisition), options.thick)
     reporter.say(f"written: {options.thick}")
@@ -78,7 +79,7 @@ def metrics(options, reporter, cancelled) -> None:
     from .metrics import format_report, report
 
     thick = None if options.thick is None else read_input(options.thick)
-    measured = report(read_volume(options.reference), read_volume(options.estimate), thick, options.official)
+    measured = report(read_input(options.reference), read_input(options.estimate), thick, options.official)
     print(json.dumps(measured, indent=2) if options.json else format_report(measured))
 
 
@@ -88,7 +89,7 @@ def compare(options, reporter, cancelled) -> None:
 
     if options.output.suffix.lower() != ".png":
         raise UserError(f"{options.output}: the picture's name must end in .png")
-    _free_name(options.output, options.overwrite, volume=False)
+    check_free(options.output, options.overwrite)
     picture([(_label(path), read_input(path)) for path in options.volumes], options.output)
     reporter.say(f"written: {options.output}")
 
@@ -97,7 +98,8 @@ def phantom(options, reporter, cancelled) -> None:
     """Write the digital thorax phantom."""
     from .phantom import thorax
 
-    _free_name(options.output, options.overwrite)
+    volume_suffix(options.output)
+    check_free(options.output, options.overwrite)
     for name in ("spacing", "thickness"):
         value = getattr(options, name)
         if value is not None and not 0.1 <= value <= 50:
@@ -105,16 +107,6 @@ def phantom(options, reporter, cancelled) -> None:
     spacing = (0.7, 0.7, options.spacing)
     write_volume(thorax(spacing=spacing, thickness=options.thickness, seed=options.seed), options.output)
     reporter.say(f"written: {options.output}")
-
-
-def _free_name(path: Path, overwrite: bool, volume: bool = True) -> None:
-    """Refuse a bad or taken name before the work, not after it."""
-    if volume:
-        volume_suffix(path)
-    if path.exists() and not overwrite:
-        raise UserError(f"{path}: exists already; choose another name or add --overwrite")
-    if not path.parent.is_dir():
-        raise UserError(f"{path}: the folder {path.parent} does not exist")
 
 
 def _label(path: Path) -> str:

@@ -14,14 +14,16 @@ import numpy as np
 from . import __version__, consistency
 from .acquisition import Acquisition
 from .errors import Cancelled, UserError
-from .files import check_finite, read_volume, replacing, volume_suffix, write_volume
+from .files import check_finite, check_free, read_volume, replacing, volume_suffix, write_volume
 from .intensity import resolve_intensity, to_hu, to_unit
 from .memory import available_memory
 from .methods import METHODS, Options, acquisition_of
-from .volume import Volume, cast, check_target_spacing, slice_count, through_plane_axis
+from .volume import Volume, cast, check_target_spacing, through_plane_axis
 
 DEFAULT_METHOD = "consistent"
 DEFAULT_SPACING = 1.0
+# Slice thickness over slice spacing: 1 mm every 20 mm, and slabs of 10 mm every 1 mm, are about the extremes.
+_THICKNESS_SHARES = (0.01, 20.0)
 
 
 @dataclass(frozen=True)
@@ -96,10 +98,8 @@ def enhance_file(
     """
     target = Path(target)
     volume_suffix(target)
-    if target.exists() and not overwrite:
-        raise UserError(f"{target}: exists already; choose another name or add --overwrite")
-    if not target.parent.is_dir():
-        raise UserError(f"{target}: the folder {target.parent} does not exist")
+    check_free(target, overwrite, source)
+    check_free(provenance_path(target), overwrite=True)
     try:
         thin, report = enhance_volume(read_input(source, series), settings, progress, cancelled, say)
         if cancelled():
@@ -115,7 +115,7 @@ def enhance_file(
 
 def provenance_path(target: Path) -> Path:
     """Where the provenance of the result `target` is kept."""
-    return target.with_name(target.name[: -len(volume_suffix(target))] + ".provenance.json")
+    return target.with_name(target.name + ".provenance.json")
 
 
 def enhance_volume(
@@ -128,12 +128,18 @@ def enhance_volume(
     """Enhance a volume in memory; the result and its provenance. See :func:`enhance_file`."""
     started = time.monotonic()
     check_finite(volume.voxels, "input")
+    if settings.device not in ("auto", "cpu"):
+        # One that is not there is a mistake even if the method would not use it.
+        from .devices import resolve_device
+
+        resolve_device(settings.device)
     axis = through_plane_axis(volume, settings.axis)
     name, card = choose_method(settings.method, settings.checkpoint)
     acquisition, thickness_from = acquisition_of(volume, axis, settings.thickness)
+    _check_thickness(acquisition, thickness_from)
     factor = card["window"]["factor"] if card else None
     target_spacing = choose_spacing(settings, acquisition.spacing, factor)
-    _check_memory(volume, axis, acquisition.spacing, target_spacing, METHODS[name].network is not None)
+    _check_memory(volume, axis, acquisition, target_spacing, METHODS[name].network is not None)
     scale = resolve_intensity(settings.intensity, volume.voxels)
     described = describe(volume, axis, acquisition, thickness_from, scale)
     warnings = list(find_warnings(volume, scale, acquisition, card))
@@ -165,7 +171,7 @@ def enhance_volume(
         )
     report = {
         "method": name,
-        "version": __version__,
+        "program": f"thicktothin {__version__}",
         "checkpoint": card and {key: card[key] for key in ("path", "sha256", "title", "version")},
         "input_description": described,
         "through_plane_axis": axis,
@@ -255,19 +261,36 @@ def find_warnings(volume: Volume, scale: str, acquisition: Acquisition, card: di
             yield f"the weights were trained for a slice {quantity} of {span}, not {value:g} mm"
 
 
-def _check_memory(volume: Volume, axis: int, spacing: float, target_spacing: float, network: bool) -> None:
+def _check_thickness(acquisition: Acquisition, thickness_from: str) -> None:
+    """Refuse thicknesses that no scanner gives: centimetres or micrometres taken for millimetres."""
+    least, most = (share * acquisition.spacing for share in _THICKNESS_SHARES)
+    if not least <= acquisition.thickness <= most:
+        raise UserError(
+            f"a slice thickness of {acquisition.thickness:g} mm ({thickness_from}) does not go with slices "
+            f"every {acquisition.spacing:g} mm: give it in mm by --thickness"
+        )
+
+
+def _check_memory(
+    volume: Volume, axis: int, acquisition: Acquisition, target_spacing: float, network: bool
+) -> None:
     """Refuse a result that cannot fit, before any work is done."""
     slices = volume.voxels.shape[2 - axis]
     pixels = volume.voxels.size // slices
-    thin = slice_count(slices, spacing, target_spacing)
+    # In floating point, where an absurd spacing gives infinity.
+    thin = (slices - 1) * acquisition.spacing / target_spacing + 1
     # A network's result is float32 until the end; the writer needs a copy in the input's type.
     itemsize = volume.voxels.dtype.itemsize
     needed = thin * pixels * (max(itemsize, 4 if network else 0) + itemsize)
+    # Maps along the slices are matrices, of which several are alive while they are made.
+    extended = thin + 3 * acquisition.thickness / target_spacing
+    needed += 4 * 8 * extended * extended
     there = available_memory()
-    if there is not None and needed > there:
+    if not needed < (math.inf if there is None else there):
+        free = "" if there is None else f", but {there / 2**30:.1f} GiB are free"
         raise UserError(
-            f"{thin} slices every {target_spacing:g} mm need {needed / 2**30:.1f} GiB of memory, but "
-            f"{there / 2**30:.1f} GiB are free: choose a larger --spacing"
+            f"{thin:.4g} slices every {target_spacing:g} mm need {needed / 2**30:.3g} GiB of memory{free}: "
+            "choose a larger --spacing"
         )
 
 

@@ -122,6 +122,37 @@ def write_volume(volume: Volume, path: str | os.PathLike, compress: bool = True)
             raise UserError(f"{path}: could not be written whole; is the disk full?") from error
 
 
+def check_free(path: Path, overwrite: bool, source: Path | None = None) -> None:
+    """Refuse, before the work and not after it, a name under which nothing can be written.
+
+    Parameters
+    ----------
+    overwrite : bool
+        Whether an existing file may be replaced.
+    source : Path, optional
+        What is read; never replaced.
+    """
+    taken = True
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        taken = False
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from error
+    if not path.parent.is_dir():
+        raise UserError(f"{path}: the folder {path.parent} does not exist")
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; give the name of a file")
+    if source is not None:
+        with contextlib.suppress(OSError):
+            if path.samefile(source):
+                raise UserError(f"{path}: is the input itself; choose another name")
+    if taken and not overwrite:
+        raise UserError(f"{path}: exists already; choose another name or add --overwrite")
+    if not os.access(path.parent, os.W_OK):
+        raise UserError(f"{path}: no permission to write into the folder {path.parent}")
+
+
 @contextlib.contextmanager
 def replacing(path: Path, suffix: str):
     """Yield a temporary path beside `path` that takes its place when the block ends without an error."""
