@@ -1,0 +1,108 @@
+"""Volume nodes for the tests, and what the tests ask of scenes."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+TILT = np.deg2rad(20)
+OBLIQUE = np.array(
+    [[np.cos(TILT), -np.sin(TILT), 0], [np.sin(TILT), np.cos(TILT), 0], [0, 0, 1.0]]
+) @ np.array([[1, 0, 0], [0, np.cos(0.3), -np.sin(0.3)], [0, np.sin(0.3), np.cos(0.3)]])
+# Name: (RAS directions of i, j, k as columns, spacing of i, j, k, through-plane axis).
+GEOMETRIES = {
+    "axial": (np.eye(3), (0.8, 0.7, 5.0), 2),
+    "oblique": (OBLIQUE, (0.8, 0.7, 5.0), 2),
+    "acquired sagittally": (np.array([[0, 0, -1.0], [1, 0, 0], [0, 1, 0]]), (0.8, 0.7, 3.75), 2),
+    "thick along i": (np.eye(3), (5.0, 0.7, 0.8), 0),
+    "thick along j, oblique": (OBLIQUE, (0.8, 5.0, 0.7), 1),
+    "flipped": (np.diag([-1.0, -1.0, 1.0]), (0.8, 0.7, 5.0), 2),
+    "left-handed": (np.diag([1.0, 1.0, -1.0]), (0.8, 0.7, 5.0), 2),
+}
+ORIGIN = (11.0, -22.5, 33.25)
+
+
+def ct_voxels(shape=(7, 10, 11), dtype=np.int16, seed=0) -> np.ndarray:
+    """Something like CT in HU, (z, y, x)."""
+    values = np.random.default_rng(seed).uniform(-1000, 1000, shape)
+    return values.astype(dtype)
+
+
+def add_volume(slicer, voxels, directions=None, spacing=(0.8, 0.7, 5.0), name="chest", origin=ORIGIN):
+    """A scalar volume node with display; `directions` (RAS) in columns."""
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+    slicer.util.updateVolumeFromArray(node, voxels)
+    matrix = np.eye(4)
+    matrix[:3, :3] = (np.eye(3) if directions is None else directions) * spacing
+    matrix[:3, 3] = origin
+    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(matrix))
+    node.CreateDefaultDisplayNodes()
+    return node
+
+
+def ijk_to_world(slicer, node) -> np.ndarray:
+    """4 x 4, with the parent transform."""
+    import vtk
+
+    matrix, parent = vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(matrix)
+    if node.GetParentTransformNode() is not None:
+        node.GetParentTransformNode().GetMatrixTransformToWorld(parent)
+    return slicer.util.arrayFromVTKMatrix(parent) @ slicer.util.arrayFromVTKMatrix(matrix)
+
+
+def save_as_slicer_does(slicer, node, path: Path) -> Path:
+    storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
+    storage.SetFileName(str(path))
+    assert storage.WriteData(node)
+    return path
+
+
+def load_as_slicer_does(slicer, path: Path, name="loaded"):
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+    storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
+    storage.SetFileName(str(path))
+    assert storage.ReadData(node)
+    node.CreateDefaultDisplayNodes()
+    return node
+
+
+def write_nifti(path: Path, voxels, spacing) -> Path:
+    image = sitk.GetImageFromArray(voxels)
+    image.SetSpacing(spacing)
+    sitk.WriteImage(image, str(path))
+    return path
+
+
+def contents(slicer) -> list[str]:
+    """What a user would notice of the scene: nodes, and whether their content was touched."""
+    nodes = [slicer.mrmlScene.GetNthNode(index) for index in range(slicer.mrmlScene.GetNumberOfNodes())]
+    return [f"{node.GetID()} {node.GetName()} {node.GetMTime()}" for node in nodes]
+
+
+def is_clean(slicer) -> bool:
+    """Whether no temporary file is left."""
+    return not any(Path(slicer.app.temporaryPath).iterdir())
+
+
+def wait_until(slicer, condition, seconds=60.0) -> None:
+    """Let the event loop run until `condition()`."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "nothing happened"
+        slicer.app.processEvents()
+        time.sleep(0.01)
+
+
+def put_python_slicer(monkeypatch, folder: Path, script: str) -> None:
+    """A program called PythonSlicer on the path, as Slicer has one."""
+    import os
+
+    folder.mkdir()
+    program = folder / "PythonSlicer"
+    program.write_text("#!/bin/sh\n" + script)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")

@@ -1,0 +1,132 @@
+"""PyTorch and packages are asked for only when a network is chosen, and refusals are explained."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+import types
+
+import pytest
+
+from Testing.shared_data import CHECKOUT
+from ThickToThinSRLib.errors import UserError
+
+
+@pytest.fixture
+def without_packages(monkeypatch):
+    """As in a fresh Slicer: neither torch nor safetensors, PyTorch's extension absent."""
+    find_spec, missing = importlib.util.find_spec, {"torch", "safetensors"}
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: None if name in missing else find_spec(name, *rest)
+    )
+    monkeypatch.setitem(sys.modules, "PyTorchUtils", None)
+    return missing
+
+
+def offer_pytorch(monkeypatch, missing, accepted):
+    """The PyTorch extension, whose dialog the user answers."""
+    calls = []
+
+    class PyTorchUtilsLogic:
+        def installTorch(self, askConfirmation, torchVersionRequirement):
+            calls.append((askConfirmation, torchVersionRequirement))
+            if not accepted:
+                return None
+            missing.discard("torch")
+            return types.ModuleType("torch")
+
+    extension = types.ModuleType("PyTorchUtils")
+    extension.PyTorchUtilsLogic = PyTorchUtilsLogic
+    monkeypatch.setitem(sys.modules, "PyTorchUtils", extension)
+    return calls
+
+
+def answer(monkeypatch, slicer, yes, missing=frozenset()):
+    """The user's answer to the dialog of Slicer before 5.12, and what pip was told."""
+    installed = []
+
+    def pip_install(arguments):
+        installed.append(arguments)
+        missing.discard("safetensors")
+
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text: yes)
+    monkeypatch.setattr(slicer.util, "pip_install", pip_install)
+    return installed
+
+
+@pytest.mark.parametrize("method", ["interpolation", "consistent"])
+def test_methods_without_a_network_need_nothing(logic, without_packages, method):
+    logic.installDependencies(method)
+
+
+def test_a_missing_pytorch_extension_is_named(logic, without_packages):
+    with pytest.raises(UserError, match=r"install the extension PyTorch in the Extensions Manager.*restart"):
+        logic.installDependencies("tvsrn")
+
+
+def test_a_declined_pytorch_is_explained(logic, without_packages, monkeypatch):
+    offer_pytorch(monkeypatch, without_packages, accepted=False)
+    with pytest.raises(
+        UserError, match=r"needs PyTorch, which was not installed.*interpolation and consistent"
+    ):
+        logic.installDependencies("tvsrn")
+
+
+def test_everything_is_installed_with_consent(slicer, logic, without_packages, monkeypatch):
+    calls = offer_pytorch(monkeypatch, without_packages, accepted=True)
+    installed = answer(monkeypatch, slicer, yes=True, missing=without_packages)
+    logic.installDependencies("tvsrn")
+    assert calls == [(True, ">=2.2")]
+    assert installed == [["-r", str(CHECKOUT / "ThickToThinSR" / "Resources" / "requirements.txt")]]
+
+
+def test_a_declined_package_is_explained(slicer, logic, without_packages, monkeypatch):
+    without_packages.discard("torch")
+    installed = answer(monkeypatch, slicer, yes=False)
+    with pytest.raises(UserError, match=r"tvsrn needs safetensors.*declined"):
+        logic.installDependencies("tvsrn")
+    assert not installed
+
+
+def test_nothing_is_asked_when_everything_is_there(slicer, logic, monkeypatch):
+    pytest.importorskip("torch")
+    installed = answer(monkeypatch, slicer, yes=False)
+    logic.installDependencies("tvsrn")
+    assert not installed
+
+
+def test_newer_slicers_install_by_their_own_packaging(slicer, logic, without_packages, monkeypatch):
+    without_packages.discard("torch")
+    asked = []
+    packaging = types.ModuleType("slicer.packaging")
+    packaging.load_requirements = lambda path: path.read_text().split()
+    packaging.pip_ensure = lambda requirements, requester: asked.append((requirements, requester))
+    monkeypatch.setitem(sys.modules, "slicer.packaging", packaging)
+    monkeypatch.setattr(slicer, "packaging", packaging, raising=False)
+    logic.installDependencies("cthnet")
+    assert asked == [(["safetensors>=0.4"], "Thick To Thin SR")]
+
+
+def test_importing_the_module_loads_nothing_heavy(tmp_path):
+    pytest.importorskip("slicer")
+    program = (
+        "import pathlib, sys; from Testing.slicer import host; host.install(pathlib.Path(sys.argv[1]));"
+        "sys.path.insert(0, 'ThickToThinSR'); import ThickToThinSR;"
+        "heavy = {'torch', 'safetensors', 'pydicom', 'matplotlib', 'skimage', 'tqdm'};"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_torch_is_not_among_the_requirements():
+    text = (CHECKOUT / "ThickToThinSR" / "Resources" / "requirements.txt").read_text()
+    assert "torch" not in text
+    assert ">=" in text

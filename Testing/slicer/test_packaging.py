@@ -1,0 +1,142 @@
+"""CMake lists every file, and what it installs works with nothing else on the path."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from Testing.shared_data import CHECKOUT
+
+LIBRARY, MODULE = CHECKOUT / "ThickToThinSRLib", CHECKOUT / "ThickToThinSR"
+# The part of Slicer's CMake that the extension uses: what it installs, it installs to the same places.
+SLICER_CONFIG = """
+set(Slicer_USE_FILE ${CMAKE_CURRENT_LIST_DIR}/use.cmake)
+set(Slicer_EXTENSION_GENERATE_CONFIG ${CMAKE_CURRENT_LIST_DIR}/empty.cmake)
+set(Slicer_EXTENSION_CPACK ${CMAKE_CURRENT_LIST_DIR}/empty.cmake)
+set(Slicer_INSTALL_QTSCRIPTEDMODULES_LIB_DIR lib/Slicer/qt-scripted-modules)
+"""
+USE_FILE = """
+foreach(name HOMEPAGE CONTRIBUTORS DESCRIPTION ICONURL SCREENSHOTURLS DEPENDS)
+  if(NOT EXTENSION_${name})
+    message(FATAL_ERROR "EXTENSION_${name} is not set")
+  endif()
+endforeach()
+macro(slicerMacroBuildScriptedModule)
+  cmake_parse_arguments(MY "WITH_GENERIC_TESTS;WITH_SUBDIR" "NAME" "SCRIPTS;RESOURCES" ${ARGN})
+  if(MY_UNPARSED_ARGUMENTS OR NOT MY_NAME)
+    message(FATAL_ERROR "bad arguments: ${ARGN}")
+  endif()
+  set(subfolder "")
+  if(MY_WITH_SUBDIR)
+    get_filename_component(subfolder ${CMAKE_CURRENT_SOURCE_DIR} NAME)
+  endif()
+  foreach(file ${MY_SCRIPTS} ${MY_RESOURCES})
+    if(NOT EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${file})
+      message(FATAL_ERROR "no such file: ${file}")
+    endif()
+    get_filename_component(folder ${file} DIRECTORY)
+    install(FILES ${file} DESTINATION ${Slicer_INSTALL_QTSCRIPTEDMODULES_LIB_DIR}/${subfolder}/${folder})
+  endforeach()
+endmacro()
+function(slicer_add_python_unittest)
+endfunction()
+"""
+
+
+def listed(folder: Path, *variables: str) -> set[str]:
+    text = (folder / "CMakeLists.txt").read_text().replace("${MODULE_NAME}", folder.name)
+    found = set()
+    for variable in variables:
+        found |= set(re.search(rf"set\({variable}\s(.*?)\)", text, re.DOTALL).group(1).split())
+    return found
+
+
+def present(folder: Path) -> set[str]:
+    """Files that belong into the package, relative to `folder`."""
+    files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return {
+        path.as_posix() for path in files if "__pycache__" not in path.parts and path.name != "CMakeLists.txt"
+    }
+
+
+def test_every_file_of_the_library_is_listed():
+    assert listed(LIBRARY, "LIBRARY_PYTHON_SCRIPTS") == present(LIBRARY)
+
+
+def test_every_file_of_the_module_is_listed():
+    assert listed(MODULE, "MODULE_PYTHON_SCRIPTS", "MODULE_PYTHON_RESOURCES") == present(MODULE)
+
+
+def test_the_module_folder_holds_no_script_but_the_module():
+    assert [path.name for path in MODULE.glob("*.py")] == ["ThickToThinSR.py"]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """Slicer's folder of scripted modules, as `cmake --install` leaves it."""
+    if shutil.which("cmake") is None or shutil.which("cc") is None:
+        pytest.skip("cmake or a compiler is missing")
+    folder = tmp_path_factory.mktemp("package")
+    stub, build, tree = (folder / name for name in ("slicer", "build", "tree"))
+    stub.mkdir()
+    for name, text in (("SlicerConfig", SLICER_CONFIG), ("use", USE_FILE), ("empty", "")):
+        (stub / f"{name}.cmake").write_text(text)
+    for command in (
+        ["cmake", "-S", CHECKOUT, "-B", build, f"-DSlicer_DIR={stub}", "-DBUILD_TESTING=ON"],
+        ["cmake", "--install", build, "--prefix", tree],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    return tree / "lib" / "Slicer" / "qt-scripted-modules"
+
+
+def run_installed(installed: Path, program: str, *arguments: str) -> str:
+    """Run a program that sees the installed tree and the packages, and nothing of the checkout."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(installed)!r}); {program}", *arguments],
+        cwd=installed.anchor,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_the_installed_tree_holds_module_library_and_resources(installed):
+    expected = {f"ThickToThinSRLib/{name}" for name in present(LIBRARY)} | present(MODULE)
+    models = CHECKOUT / "Resources" / "Models"
+    if models.is_dir():
+        expected |= {f"Resources/Models/{name}" for name in present(models)}
+    assert present(installed) == expected
+
+
+def test_the_installed_library_finds_the_bundled_weights(installed):
+    program = "from ThickToThinSRLib.checkpoints import resources_folder; print(resources_folder())"
+    assert run_installed(installed, program) == str(installed / "Resources")
+
+
+def test_the_installed_library_enhances_a_volume(installed, tmp_path):
+    program = (
+        "import numpy, pathlib; from ThickToThinSRLib.files import write_volume, read_volume;"
+        "from ThickToThinSRLib.volume import Volume;"
+        "from ThickToThinSRLib.worker_process import WorkerProcess, run;"
+        "folder = pathlib.Path(sys.argv[1]); source, target = folder / 'a.nrrd', folder / 'b.nrrd';"
+        "write_volume(Volume(numpy.zeros((4, 5, 6), 'int16') - 500, (1, 1, 5)), source);"
+        "run(WorkerProcess(sys.executable, source, target, folder)); print(read_volume(target).voxels.shape)"
+    )
+    assert run_installed(installed, program, str(tmp_path)) == "(16, 5, 6)"
+
+
+def test_extension_and_module_have_icons_of_the_right_size():
+    for path in (CHECKOUT / "Resources" / "ThickToThinSR.png", MODULE / "Resources/Icons/ThickToThinSR.png"):
+        header = path.read_bytes()[:24]
+        assert header.startswith(b"\x89PNG")
+        assert [int.from_bytes(header[start : start + 4], "big") for start in (16, 20)] == [128, 128]

@@ -1,0 +1,71 @@
+"""The panel's file, the widget's code and the parameter node speak of the same things."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+from Testing.shared_data import CHECKOUT
+
+UI = CHECKOUT / "ThickToThinSR" / "Resources" / "UI" / "ThickToThinSR.ui"
+SOURCE = CHECKOUT / "ThickToThinSR" / "ThickToThinSR.py"
+# What Slicer's connectGui accepts for each type (exact classes).
+WIDGETS = {
+    "vtkMRMLScalarVolumeNode": "qMRMLNodeComboBox",
+    "str": "QComboBox",
+    "float": "QDoubleSpinBox",
+    "PosixPath": "ctkPathLineEdit",
+    "Path": "ctkPathLineEdit",
+}
+
+
+@pytest.fixture(scope="module")
+def widgets():
+    """Every widget of the panel by name: (class, properties)."""
+    found = {}
+    for widget in ElementTree.parse(UI).iter("widget"):
+        properties = {
+            entry.get("name"): "".join(entry.itertext()).strip() for entry in widget.findall("property")
+        }
+        assert widget.get("name") not in found
+        found[widget.get("name")] = (widget.get("class"), properties)
+    return found
+
+
+def test_every_widget_that_the_code_names_is_in_the_panel(widgets):
+    named = set(re.findall(r"self\.ui\.(\w+)", SOURCE.read_text()))
+    assert {"enhanceButton", "cancelButton", "progressBar"} <= named
+    assert named <= set(widgets)
+
+
+def test_every_parameter_has_one_widget_of_the_kind_that_slicer_can_connect(widgets, module):
+    parameters = module.ThickToThinSRParameterNode.allParameters
+    connected = {
+        properties["SlicerParameterName"]: kind
+        for kind, properties in widgets.values()
+        if "SlicerParameterName" in properties
+    }
+    assert connected == {name: WIDGETS[entry.type.__name__] for name, entry in parameters.items()}
+
+
+def test_every_own_class_is_declared_and_scene_widgets_get_the_scene(widgets):
+    tree = ElementTree.parse(UI)
+    declared = {entry.findtext("class") for entry in tree.iter("customwidget")}
+    used = {kind for kind, _ in widgets.values() if not kind.startswith("Q")}
+    assert used == declared
+    receivers = {entry.findtext("receiver") for entry in tree.iter("connection")}
+    assert receivers == {name for name, (kind, _) in widgets.items() if kind == "qMRMLNodeComboBox"}
+
+
+def test_choices_are_kept_by_a_real_parameter_node(slicer, module, logic):
+    parameters = logic.getParameterNode()
+    assert (parameters.method, parameters.spacing, parameters.device) == ("consistent", 1.0, "auto")
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "chest")
+    parameters.inputVolume, parameters.spacing = node, 0.75
+    again = module.ThickToThinSRLogic().getParameterNode()
+    assert again.inputVolume is node
+    assert again.spacing == 0.75
+    with pytest.raises(ValueError, match="must be in one of"):
+        parameters.method = "magic"
