@@ -6,7 +6,7 @@ Progress, results and errors leave as one JSON object a line on standard output:
     {"version": 1, "event": "result", "output": "thin.nrrd", ...}
     {"version": 1, "event": "error", "message": "..."}
 
-Cancel comes in as a file that appears, as SIGTERM or SIGINT, or as the death of the parent process.
+Cancel comes in as a file that appears, as a signal to end, or as the death of the parent process.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from .files import remove_temporaries
@@ -24,6 +25,7 @@ from .files import remove_temporaries
 PROTOCOL_VERSION = 1
 EXIT_DONE, EXIT_UNEXPECTED, EXIT_BAD_INPUT, EXIT_CANCELLED = 0, 1, 2, 3
 _POLL_SECONDS, _GRACE_SECONDS = 0.2, 1.0
+_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 class Watch:
@@ -42,7 +44,7 @@ class Watch:
 
     def __init__(self, cancel_file: Path | None = None, parent: bool = False):
         self._cancel_file = cancel_file
-        self._parent = os.getppid() if parent else None
+        self._parent_lives = _parent_watch() if parent else lambda: True
         self._asked = threading.Event()
         self._ended = threading.Event()
         self._handlers: dict[int, object] = {}
@@ -52,8 +54,13 @@ class Watch:
 
     def __enter__(self) -> Watch:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._handlers[number] = signal.signal(number, lambda *_: self._asked.set())
+            for number in _SIGNALS:
+                # What the caller had ignored (nohup, a job in the background) stays ignored.
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._handlers[number] = signal.signal(number, lambda *_: self._asked.set())
+        # A short job could be done before the first look.
+        if self._told_to_stop():
+            self._asked.set()
         threading.Thread(target=self._look, daemon=True).start()
         return self
 
@@ -74,9 +81,24 @@ class Watch:
     def _told_to_stop(self) -> bool:
         return (
             self._asked.is_set()
-            or (self._cancel_file is not None and self._cancel_file.exists())
-            or (self._parent is not None and os.getppid() != self._parent)
+            or (self._cancel_file is not None and os.path.exists(self._cancel_file))
+            or not self._parent_lives()
         )
+
+
+def _parent_watch() -> Callable[[], bool]:
+    """A function that tells whether the process that is now the parent still lives."""
+    parent = os.getppid()
+    if os.name != "nt":
+        return lambda: os.getppid() == parent
+    # Windows keeps the number of a dead parent.
+    import ctypes
+
+    kernel = ctypes.WinDLL("kernel32")
+    kernel.OpenProcess.restype = ctypes.c_void_p
+    synchronize, still_running = 0x00100000, 0x102
+    handle = kernel.OpenProcess(synchronize, False, parent)
+    return lambda: not handle or kernel.WaitForSingleObject(ctypes.c_void_p(handle), 0) == still_running
 
 
 class SilentReporter:
@@ -96,27 +118,30 @@ class SilentReporter:
 
 
 class BarReporter(SilentReporter):
-    """For a person at a terminal: lines and a progress bar on standard error."""
+    """For a person: lines on standard output; warnings, errors and a progress bar on standard error.
+
+    Where standard error is no terminal (a log file), a stage is one line instead of a bar.
+    """
 
     def __init__(self):
         self._bar = None
         self._stage = None
 
     def progress(self, stage: str, done: int, total: int) -> None:
-        from tqdm import tqdm
-
         if stage != self._stage:
             self._close()
             self._stage = stage
-            self._bar = tqdm(total=total, desc=stage, file=sys.stderr, unit="", leave=False)
-        self._bar.total = total
-        self._bar.update(done - self._bar.n)
-        if done >= total:
-            self._close()
+            if sys.stderr.isatty():
+                self._bar = _bar(stage, total)
+            else:
+                print(f"{stage} ...", flush=True)
+        if self._bar is not None:
+            self._bar.total = total
+            self._bar.update(done - self._bar.n)
 
     def say(self, line: str) -> None:
         self._close()
-        print(line, file=sys.stderr)
+        print(line, file=sys.stderr if line.startswith("warning:") else sys.stdout, flush=True)
 
     def result(self, report: dict) -> None:
         self._close()
@@ -130,6 +155,13 @@ class BarReporter(SilentReporter):
             self._bar.close()
             self._bar = None
         self._stage = None
+
+
+def _bar(stage: str, total: int):
+    from tqdm import tqdm
+
+    shape = "{desc}: {percentage:3.0f} % |{bar}| {elapsed} passed, {remaining} left"
+    return tqdm(total=total, desc=stage, file=sys.stderr, bar_format=shape, leave=False)
 
 
 class JsonReporter(SilentReporter):
