@@ -75,21 +75,23 @@ def _block_means(voxels: np.ndarray, blocks: list[int]) -> np.ndarray:
     return np.stack(slabs)
 
 
+def _ball(radius: float, sampling: np.ndarray) -> np.ndarray:
+    """Structuring element: the voxels within `radius` mm of the middle one."""
+    reach = np.floor(radius / sampling + 1e-6).astype(int)
+    offsets = np.indices(2 * reach + 1) - reach.reshape(3, 1, 1, 1)
+    return np.square(offsets * sampling.reshape(3, 1, 1, 1)).sum(axis=0) <= radius**2 * (1 + 1e-6)
+
+
 def _dilated(mask: np.ndarray, radius: float, sampling: np.ndarray) -> np.ndarray:
     """All that is within `radius` mm of the mask."""
-    if not mask.any():
-        return mask
-    return ndimage.distance_transform_edt(~mask, sampling=sampling) <= radius
+    return ndimage.binary_dilation(mask, _ball(radius, sampling))
 
 
 def _closed(mask: np.ndarray, radius: float, sampling: np.ndarray) -> np.ndarray:
     """Closing by a ball; the ends of the volume neither attract nor repel the mask."""
-    margin = np.ceil(radius / sampling).astype(int) + 1
-    padded = np.pad(mask, [(m, m) for m in margin], mode="edge")
-    grown = _dilated(padded, radius, sampling)
-    shrunk = ndimage.distance_transform_edt(grown, sampling=sampling) > radius
-    inner = tuple(slice(m, -m) for m in margin)
-    return (shrunk | padded)[inner]
+    margin = [(m, m) for m in np.ceil(radius / sampling).astype(int)]
+    closed = ndimage.binary_closing(np.pad(mask, margin, mode="edge"), _ball(radius, sampling))
+    return closed[tuple(slice(low, -high) for low, high in margin)] | mask
 
 
 def _outside(coarse: np.ndarray, low: np.ndarray, sampling: np.ndarray, vertical: int) -> np.ndarray:
