@@ -30,7 +30,6 @@ from slicer.util import VTKObservationMixin
 if importlib.util.find_spec("ThickToThinSRLib") is None:  # a checkout: the library lies beside this folder
     sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))
 
-import ThickToThinSRLib
 from ThickToThinSRLib.enhance import DEFAULT_METHOD, DEFAULT_SPACING
 from ThickToThinSRLib.errors import Cancelled, UserError
 from ThickToThinSRLib.files import read_volume, write_volume
@@ -143,7 +142,7 @@ class ThickToThinSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if not running and parameters is not None:
             reason = self.logic.whyNot(**self.choices())
             self.ui.methodComboBox.toolTip = METHODS[parameters.method].description
-            self.ui.checkpointLineEdit.enabled = METHODS[parameters.method].network is not None
+            self.ui.checkpointLineEdit.enabled = self.logic.needsNetwork(parameters.method, None)
         self.ui.enhanceButton.enabled = not reason
         self.ui.enhanceButton.toolTip = reason or "Make the thin-slice volume"
         self.ui.cancelButton.enabled = running
@@ -152,7 +151,7 @@ class ThickToThinSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def choices(self):
         """The parameter node as arguments of the Logic."""
         parameters = self._parameterNode
-        network = METHODS[parameters.method].network is not None
+        network = self.logic.needsNetwork(parameters.method, None)
         # An empty path in the panel arrives as the current folder.
         chosen = network and parameters.checkpoint != pathlib.Path()
         return {
@@ -192,8 +191,10 @@ class ThickToThinSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onFinished(self, outputNode, error):
         if error is None:
-            slicer.util.setSliceViewerLayers(background=outputNode)
-            self.ui.statusLabel.text = f"Done: {outputNode.GetName()}"
+            warnings = json.loads(outputNode.GetAttribute(ATTRIBUTES + "warnings"))
+            self.ui.statusLabel.text = "\n".join([f"Done: {outputNode.GetName()}", *warnings])
+            if self._parameterNode is not None:  # the user has not turned to another module
+                slicer.util.setSliceViewerLayers(background=outputNode)
         elif isinstance(error, Cancelled):
             self.ui.statusLabel.text = "Cancelled"
         else:
@@ -304,9 +305,9 @@ class ThickToThinSRLogic(ScriptedLoadableModuleLogic):
                 raise UserError("The output must be another volume than the input")
             if outputNode.GetClassName() != "vtkMRMLScalarVolumeNode":
                 raise UserError(f"The output must be a scalar volume, not a {outputNode.GetNodeTagName()}")
-        if method not in METHODS:
+        if method is not None and method not in METHODS:
             raise UserError(f"method {method!r} is not one of {', '.join(METHODS)}")
-        if METHODS[method].network is not None and checkpoint is None:
+        if checkpoint is None and self.needsNetwork(method, checkpoint):
             raise UserError(f"Method {method} needs weights: choose a file (.safetensors)")
         if checkpoint is not None and not pathlib.Path(checkpoint).is_file():
             raise UserError(f"{checkpoint}: no such file")
@@ -318,7 +319,7 @@ class ThickToThinSRLogic(ScriptedLoadableModuleLogic):
         self,
         inputNode,
         outputNode=None,
-        method=DEFAULT_METHOD,
+        method=None,
         checkpoint=None,
         spacing=DEFAULT_SPACING,
         thickness=None,
@@ -330,6 +331,8 @@ class ThickToThinSRLogic(ScriptedLoadableModuleLogic):
         """Enhance a volume node in a worker process.
 
         :param outputNode: volume node whose content is replaced on success; a new node by default.
+        :param method: by default what the checkpoint implies, else consistent interpolation.
+        :param checkpoint: weights of a network (.safetensors).
         :param spacing: target slice spacing in mm.
         :param thickness: slice thickness of the input in mm; by default DICOM's, else its spacing.
         :param waitForCompletion: if False, return None at once; the worker then runs in the background.
@@ -351,7 +354,8 @@ class ThickToThinSRLogic(ScriptedLoadableModuleLogic):
     def _prepare(self, inputNode, outputNode, method, checkpoint, spacing, thickness, device):
         """Check the choices, write the input for the worker."""
         volume, axis = self._check(inputNode, outputNode, method, checkpoint, spacing)
-        self.installDependencies(method)
+        if self.needsNetwork(method, checkpoint):
+            self.installDependencies()
         acquisition, thicknessFrom = acquisition_of(volume, axis, thickness)
         name = inputNode.GetName()
         folder = tempfile.TemporaryDirectory(
@@ -380,29 +384,32 @@ class ThickToThinSRLogic(ScriptedLoadableModuleLogic):
         return _Job(folder, worker, target, inputNode, outputNode, name, outputName, thicknessFrom)
 
     @staticmethod
-    def installDependencies(method):
-        """Get what a network needs, with the user's consent; the other methods need nothing."""
-        if METHODS[method].network is None:
-            return
+    def needsNetwork(method, checkpoint):
+        """Whether a network will run, which takes PyTorch and weights."""
+        return checkpoint is not None or (method is not None and METHODS[method].network is not None)
+
+    @staticmethod
+    def installDependencies():
+        """Get what a network needs, with the user's consent."""
         advice = "the methods interpolation and consistent work without it"
         if importlib.util.find_spec("torch") is None:
             try:
                 import PyTorchUtils
             except ModuleNotFoundError as error:
                 raise UserError(
-                    f"Method {method} needs PyTorch: install the extension PyTorch in the Extensions Manager "
-                    f"and restart Slicer; {advice}"
+                    "A network needs PyTorch: install the extension PyTorch in the Extensions Manager and "
+                    f"restart Slicer; {advice}"
                 ) from error
             torch = PyTorchUtils.PyTorchUtilsLogic().installTorch(
                 askConfirmation=True, torchVersionRequirement=">=2.2"
             )
             if torch is None:
-                raise UserError(f"Method {method} needs PyTorch, which was not installed; {advice}")
+                raise UserError(f"A network needs PyTorch, which was not installed; {advice}")
         requirements = pathlib.Path(__file__).parent / "Resources" / "requirements.txt"
         try:
             _installRequirements(requirements)
         except (RuntimeError, subprocess.CalledProcessError) as error:
-            raise UserError(f"Method {method} needs {requirements.read_text().strip()}: {error}") from error
+            raise UserError(f"A network needs {requirements.read_text().strip()}: {error}") from error
 
     def cancel(self, wait=False):
         """End a background run; its onFinished gets Cancelled.
@@ -505,9 +512,8 @@ class ThickToThinSRLogic(ScriptedLoadableModuleLogic):
         """Provenance under our own names; the DICOM instances are the input's, not the result's."""
         for stale in ("DICOM.instanceUIDs", "DICOM.instanceNumbers"):
             node.RemoveAttribute(stale)
-        known_otherwise = ("event", "input", "output", "input_description")
-        facts = {key: value for key, value in report.items() if key not in known_otherwise}
-        facts["version"] = ThickToThinSRLib.__version__
+        meaningless = ("version", "event", "input", "output", "input_description")
+        facts = {key: value for key, value in report.items() if key not in meaningless}
         facts["thickness_from"] = job.thicknessFrom
         facts["sourceVolume"] = job.inputName
         facts["sourceInstanceUIDs"] = job.inputNode.GetAttribute("DICOM.instanceUIDs")

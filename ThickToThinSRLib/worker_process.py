@@ -187,9 +187,8 @@ class WorkerProcess:
             if line:
                 self._last_words.append(line)
             return None
-        version = event.get("version")
-        if isinstance(version, int) and version != PROTOCOL_VERSION:
-            self._foreign_version = version
+        if event.get("version") != PROTOCOL_VERSION:
+            self._foreign_version = event.get("version")
             return None
         if event["event"] == "result":
             self._result = event

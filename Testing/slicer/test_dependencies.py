@@ -12,6 +12,8 @@ import pytest
 from Testing.shared_data import CHECKOUT
 from ThickToThinSRLib.errors import UserError
 
+from .scenes import add_volume, ct_voxels, is_clean
+
 
 @pytest.fixture
 def without_packages(monkeypatch):
@@ -55,14 +57,23 @@ def answer(monkeypatch, slicer, yes, missing=frozenset()):
     return installed
 
 
-@pytest.mark.parametrize("method", ["interpolation", "consistent"])
-def test_methods_without_a_network_need_nothing(logic, without_packages, method):
-    logic.installDependencies(method)
+@pytest.mark.parametrize("method", [None, "interpolation", "consistent"])
+def test_methods_without_a_network_need_nothing(slicer, logic, without_packages, method):
+    logic.enhance(add_volume(slicer, ct_voxels()), method=method)
+
+
+@pytest.mark.parametrize("method", [None, "tvsrn"])
+def test_weights_need_pytorch_before_a_worker_is_started(slicer, logic, without_packages, tmp_path, method):
+    weights = tmp_path / "weights.safetensors"
+    weights.touch()
+    with pytest.raises(UserError, match="needs PyTorch"):
+        logic.enhance(add_volume(slicer, ct_voxels()), method=method, checkpoint=weights)
+    assert is_clean(slicer)
 
 
 def test_a_missing_pytorch_extension_is_named(logic, without_packages):
     with pytest.raises(UserError, match=r"install the extension PyTorch in the Extensions Manager.*restart"):
-        logic.installDependencies("tvsrn")
+        logic.installDependencies()
 
 
 def test_a_declined_pytorch_is_explained(logic, without_packages, monkeypatch):
@@ -70,13 +81,13 @@ def test_a_declined_pytorch_is_explained(logic, without_packages, monkeypatch):
     with pytest.raises(
         UserError, match=r"needs PyTorch, which was not installed.*interpolation and consistent"
     ):
-        logic.installDependencies("tvsrn")
+        logic.installDependencies()
 
 
 def test_everything_is_installed_with_consent(slicer, logic, without_packages, monkeypatch):
     calls = offer_pytorch(monkeypatch, without_packages, accepted=True)
     installed = answer(monkeypatch, slicer, yes=True, missing=without_packages)
-    logic.installDependencies("tvsrn")
+    logic.installDependencies()
     assert calls == [(True, ">=2.2")]
     assert installed == [["-r", str(CHECKOUT / "ThickToThinSR" / "Resources" / "requirements.txt")]]
 
@@ -84,15 +95,15 @@ def test_everything_is_installed_with_consent(slicer, logic, without_packages, m
 def test_a_declined_package_is_explained(slicer, logic, without_packages, monkeypatch):
     without_packages.discard("torch")
     installed = answer(monkeypatch, slicer, yes=False)
-    with pytest.raises(UserError, match=r"tvsrn needs safetensors.*declined"):
-        logic.installDependencies("tvsrn")
+    with pytest.raises(UserError, match=r"A network needs safetensors.*declined"):
+        logic.installDependencies()
     assert not installed
 
 
 def test_nothing_is_asked_when_everything_is_there(slicer, logic, monkeypatch):
     pytest.importorskip("torch")
     installed = answer(monkeypatch, slicer, yes=False)
-    logic.installDependencies("tvsrn")
+    logic.installDependencies()
     assert not installed
 
 
@@ -104,7 +115,7 @@ def test_newer_slicers_install_by_their_own_packaging(slicer, logic, without_pac
     packaging.pip_ensure = lambda requirements, requester: asked.append((requirements, requester))
     monkeypatch.setitem(sys.modules, "slicer.packaging", packaging)
     monkeypatch.setattr(slicer, "packaging", packaging, raising=False)
-    logic.installDependencies("cthnet")
+    logic.installDependencies()
     assert asked == [(["safetensors>=0.4"], "Thick To Thin SR")]
 
 

@@ -9,6 +9,7 @@ import types
 import numpy as np
 import pytest
 
+from ThickToThinSRLib import __version__
 from ThickToThinSRLib.errors import Cancelled, UserError
 from ThickToThinSRLib.worker_process import WorkerFailed
 
@@ -74,6 +75,8 @@ def test_the_output_looks_like_the_input_and_says_where_it_comes_from(slicer, lo
         "ThickToThinSR.target_spacing_mm": "1.0",
         "ThickToThinSR.thickness_mm": "6.0",
         "ThickToThinSR.thickness_from": "option",
+        "ThickToThinSR.program": f"thicktothin {__version__}",
+        "ThickToThinSR.warnings": "[]",
     }
     assert {name: attributes.get(name) for name in expected} == expected
     assert node.GetAttribute("DICOM.instanceUIDs") == "1.2.3 1.2.4"
