@@ -51,7 +51,7 @@ def main() -> None:
             for job in jobs:
                 command = ["-m", "ThickToThinSRLib", "enhance", str(thick), str(thin), "--overwrite"]
                 seconds, peak = run([*command, "--progress", "none", *job])
-                name = json.loads((Path(folder) / "thin.provenance.json").read_text())["method"]
+                name = json.loads((Path(folder) / "thin.nrrd.provenance.json").read_text())["method"]
                 sizes = [count * 512 * 512 * 2 / 2**20 for count in (slices, 5 * (slices - 1) + 1)]
                 figures = f"{peak - importing:9.0f} {sizes[0]:6.0f} {sizes[1]:7.0f}"
                 print(f"{name:16} {slices:6} {seconds:8.1f} {figures}", flush=True)
