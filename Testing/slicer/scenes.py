@@ -70,9 +70,10 @@ def load_as_slicer_does(slicer, path: Path, name="loaded"):
     return node
 
 
-def write_nifti(path: Path, voxels, spacing) -> Path:
+def write_nifti(path: Path, voxels, spacing, directions) -> Path:
     image = sitk.GetImageFromArray(voxels)
     image.SetSpacing(spacing)
+    image.SetDirection(directions.ravel().tolist())
     sitk.WriteImage(image, str(path))
     return path
 

@@ -89,6 +89,7 @@ def test_an_automatic_window_is_copied_as_it_stands(slicer, logic, node):
     window = node.GetDisplayNode().GetWindow()
     assert window > 100
     assert output.GetDisplayNode().GetWindow() == window
+    assert not output.GetDisplayNode().GetAutoWindowLevel()
 
 
 def test_a_second_result_gets_a_name_of_its_own(slicer, logic, node):
@@ -110,9 +111,12 @@ def test_an_existing_output_node_gets_the_new_content_and_keeps_its_name(slicer,
     output.SetAttribute("DICOM.instanceUIDs", "9.9")
     node.GetDisplayNode().SetAutoWindowLevel(False)
     node.GetDisplayNode().SetWindowLevel(400, 40)
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    node.SetAndObserveTransformNodeID(transform.GetID())
     fresh = logic.enhance(node)
     assert logic.enhance(node, output) is output
     assert output.GetName() == "mine"
+    assert output.GetTransformNodeID() == transform.GetID()
     assert output.GetAttribute("DICOM.instanceUIDs") is None
     assert output.GetDisplayNode().GetWindow() == 400
     np.testing.assert_array_equal(slicer.util.arrayFromVolume(output), slicer.util.arrayFromVolume(fresh))
