@@ -115,7 +115,7 @@ def write_volume(volume: Volume, path: str | os.PathLike, compress: bool = True)
         try:
             sitk.WriteImage(image, str(temporary), useCompression=compress, compressionLevel=3)
         except RuntimeError as error:
-            raise UserError(f"{path}: could not be written ({_reason(error)})") from error
+            raise UserError(f"{path}: could not be written ({_reason(error)}); is the disk full?") from error
         try:
             check_whole(temporary, suffix)
         except UserError as error:
