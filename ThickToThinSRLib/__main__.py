@@ -1,7 +1,25 @@
 """``python -m ThickToThinSRLib``: the command line."""
 
+import os
+import signal
 import sys
 
-from .cli import main
 
-sys.exit(main())
+def run() -> None:
+    """The program: loads the library, runs the command line and ends the process with its exit code.
+
+    Stopped while it loads, it ends as quietly as later; once the work is done, a late signal changes nothing.
+    """
+    signals = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+    for number in signals:
+        signal.signal(number, lambda *_: os._exit(3))
+    from .cli import main
+
+    code = main()
+    for number in signals:
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    run()

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -48,12 +49,20 @@ class Watch:
         self._asked = threading.Event()
         self._ended = threading.Event()
         self._handlers: dict[int, object] = {}
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._former_wakeup: int | None = None
+        self._signalled, self._wakeup = socket.socketpair()
+        for end in (self._signalled, self._wakeup):
+            end.setblocking(False)
 
     def cancelled(self) -> bool:
         return self._asked.is_set()
 
     def __enter__(self) -> Watch:
         if threading.current_thread() is threading.main_thread():
+            # Python calls a handler only between two steps of the main thread, which may sit in one long
+            # step; the number of the signal reaches the socket at once.
+            self._former_wakeup = signal.set_wakeup_fd(self._wakeup.fileno(), warn_on_full_buffer=False)
             for number in _SIGNALS:
                 # What the caller had ignored (nohup, a job in the background) stays ignored.
                 if signal.getsignal(number) is not signal.SIG_IGN:
@@ -61,13 +70,18 @@ class Watch:
         # A short job could be done before the first look.
         if self._told_to_stop():
             self._asked.set()
-        threading.Thread(target=self._look, daemon=True).start()
+        self._thread.start()
         return self
 
     def __exit__(self, *_):
         self._ended.set()
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
+        if self._former_wakeup is not None:
+            signal.set_wakeup_fd(self._former_wakeup)
+        self._thread.join()
+        for end in (self._signalled, self._wakeup):
+            end.close()
 
     def _look(self) -> None:
         while not self._ended.wait(_POLL_SECONDS):
@@ -81,9 +95,16 @@ class Watch:
     def _told_to_stop(self) -> bool:
         return (
             self._asked.is_set()
+            or self._signal_came()
             or (self._cancel_file is not None and os.path.exists(self._cancel_file))
             or not self._parent_lives()
         )
+
+    def _signal_came(self) -> bool:
+        try:
+            return any(number in self._handlers for number in self._signalled.recv(64))
+        except BlockingIOError:
+            return False
 
 
 def _parent_watch() -> Callable[[], bool]:
