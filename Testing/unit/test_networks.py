@@ -65,8 +65,44 @@ def test_predicting_many_chunks_of_windows_changes_nothing(name, monkeypatch):
     x = image(module, 2, 16, 24)
     with torch.inference_mode():
         whole = module(x)
-        monkeypatch.setattr("ThickToThinSRLib.networks.swin._CPU_TOKENS", 130)
+        monkeypatch.setattr("ThickToThinSRLib.networks.swin._CPU_NUMBERS", 70_000)
         torch.testing.assert_close(module(x), whole, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_several_threads_change_nothing_and_leave_their_number_as_it_was(name):
+    module = network(name)
+    x = image(module, 1, 32, 64)
+    with torch.no_grad():
+        one = module(x)
+        torch.set_num_threads(3)
+        torch.testing.assert_close(module(x), one, rtol=1e-4, atol=1e-4)
+    assert torch.get_num_threads() == 3
+
+
+def test_threads_work_in_the_precision_of_their_caller():
+    module = network("tvsrn")
+    x = image(module, 1, 64, 64)
+    with torch.no_grad():
+        exact = module(x)
+        with torch.autocast("cpu", torch.bfloat16):
+            one = module(x)
+            torch.set_num_threads(2)
+            several = module(x)
+    assert (several - one).abs().mean() < 0.1 * (exact - one).abs().mean()
+
+
+def test_an_error_in_a_thread_reaches_the_caller(monkeypatch):
+    module = network("tvsrn")
+
+    def fail(*_):
+        raise MemoryError("no memory")
+
+    monkeypatch.setattr("ThickToThinSRLib.networks.swin._attend", fail)
+    torch.set_num_threads(2)
+    with torch.no_grad(), pytest.raises(MemoryError):
+        module(image(module, 1, 64, 64))
+    assert torch.get_num_threads() == 2
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -61,7 +61,7 @@ NETWORKS: dict[str, NetworkEntry] = {
         "CTH-Net, convolutions and transformer for chest CT, as its authors released it",
         cthnet.window_for,
         cthnet.from_authors_state,
-        bytes_per_pixel=8000,
+        bytes_per_pixel=9000,
     ),
 }
 

@@ -15,7 +15,7 @@ Names = list[tuple[str, str]]
 
 
 def swin_block_names(theirs: str, ours: str) -> Names:
-    """Patterns for the blocks ``theirs.<i>``; named groups of `theirs`, an expression, may stand in `ours`."""
+    """Patterns for the blocks ``theirs.<i>``; `ours` may name groups of the expression `theirs`."""
     parts = {
         "norm1": "attention_norm",
         r"attn\.qkv": "attention.qkv",

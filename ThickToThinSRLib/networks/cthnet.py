@@ -106,8 +106,9 @@ class CTHNet(nn.Module):
         """(B, D, H, W, C) -> (B, H, W, C D'): each thin slice the nearest thick one, plus its position."""
         # As released: nearest by floor(k D / D'), not by the distance in mm. Padding repeats the last slice.
         source = torch.arange(self.slices, device=x.device) * self.depth // self.thin
-        x = x.permute(0, 2, 3, 4, 1).index_select(4, source.clamp(max=self.depth - 1))  # (B, H, W, C, D')
-        return (x + slice_positions(self.slices, self.channels, x.device).to(x.dtype).t()).flatten(3)
+        x = x.index_select(1, source.clamp(max=self.depth - 1))  # (B, D', H, W, C)
+        x = x + slice_positions(self.slices, self.channels, x.device).to(x.dtype)[:, None, None]
+        return x.permute(0, 2, 3, 4, 1).flatten(3)
 
 
 class Encoder(nn.Module):

@@ -15,12 +15,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..errors import UserError
+from .parallel import for_each
 from .windows import relative_position_index, window_kinds
 
-# Tokens taken at a time. On a CPU the largest intermediate, attention scores or MLP, then stays within some MB,
-# the size of a shared cache; a GPU wants work for all its cores, within the limits of its kernels' grids.
-_CPU_TOKENS = 4096
-_GPU_TOKENS = 1 << 17
+# Size of the largest intermediate result, attention scores or hidden layer, of the windows taken at a time.
+# On a CPU some MB stay in a cache and in memory that the allocator keeps; a GPU wants work for all its cores,
+# but no more windows at a time than the 65535 that its kernels' grids allow.
+_CPU_NUMBERS = 1 << 21
+_GPU_NUMBERS = 1 << 25
 # What the released code adds to the scores of pairs that must not meet.
 _BLOCKED = -100.0
 # Windows of fewer tokens than this are attended to in groups, see WindowAttention.
@@ -57,8 +59,11 @@ class WindowAttention(nn.Module):
             # tokens of different windows do not see each other.
             group = math.gcd(_SMALLEST_PRODUCT // tokens, windows)
             bias = _block_diagonal(bias, group)
-        q, k, v = qkv.view(windows // group, group * tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        x = _attend(q, k, v, bias.to(q.dtype), self.scale)  # (windows, heads, N, C / heads)
+        # (3, windows, heads, N, C / heads), in one copy for all the products that follow
+        qkv = (
+            qkv.view(windows // group, group * tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4).contiguous()
+        )
+        x = _attend(*qkv, bias.to(qkv.dtype), self.scale)
         return linear(self.projection, x.transpose(1, 2).reshape(windows, tokens, channels))
 
 
@@ -101,23 +106,29 @@ class SwinBlock(nn.Module):
         """(B, *grid, C) -> the same; where gradients are off, `x` itself is overwritten and returned."""
         batch, *grid, channels = x.shape
         kinds = window_kinds(tuple(grid), self.window, self.shift, self.masked, x.device)
-        flat = x.view(batch, -1, channels)
-        in_place = not torch.is_grad_enabled()
-        limit = (_CPU_TOKENS if x.device.type == "cpu" else _GPU_TOKENS) // (batch * math.prod(self.window))
-        kept = [self._kept(flat), self._kept(flat)] if self.training and self.drop_path else None
-        done = []
-        for kind in kinds:
-            bias = self.attention.bias(kind.blocked)
-            for index in kind.chunks(limit):
-                tokens = self._windows(flat.index_select(1, index.flatten()), len(index), bias, kept)
-                if in_place:
-                    flat.index_copy_(1, index.flatten(), tokens)
-                else:
-                    done.append(tokens)
-        if in_place:
-            return x
-        order = torch.cat([kind.index.flatten() for kind in kinds])
-        return flat.index_copy(1, order, torch.cat(done, 1)).view(x.shape)
+        x = x.view(batch, -1, channels)
+        limit = self._windows_at_a_time(x.device) // batch
+        chunks = [
+            (index, bias)
+            for kind, bias in ((kind, self.attention.bias(kind.blocked)) for kind in kinds)
+            for index in kind.chunks(limit)
+        ]
+        kept = [self._kept(x), self._kept(x)] if self.training and self.drop_path else None
+
+        def computed(index: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+            return self._windows(x.index_select(1, index.flatten()), len(index), bias, kept)
+
+        if torch.is_grad_enabled():
+            order = torch.cat([index.flatten() for index, _ in chunks])
+            x = x.index_copy(1, order, torch.cat([computed(*chunk) for chunk in chunks], 1))
+        else:
+            for_each(lambda chunk: x.index_copy_(1, chunk[0].flatten(), computed(*chunk)), chunks, x.device)
+        return x.view(batch, *grid, channels)
+
+    def _windows_at_a_time(self, device: torch.device) -> int:
+        tokens = math.prod(self.window)
+        widest = max(self.attention.heads * tokens, self.mlp_in.out_features)
+        return (_CPU_NUMBERS if device.type == "cpu" else _GPU_NUMBERS) // (widest * tokens)
 
     def _windows(self, x: torch.Tensor, windows: int, bias: torch.Tensor, kept: list | None) -> torch.Tensor:
         """The block on tokens (B, windows * N, C) that lie in the order of their windows."""
@@ -211,13 +222,16 @@ def channels_last(conv: nn.Module, x: torch.Tensor) -> torch.Tensor:
 
 
 def linear(layer: nn.Linear, x: torch.Tensor) -> torch.Tensor:
-    """`layer` on (n, m, C)."""
-    if x.device.type == "cpu" and torch.backends.mkldnn.is_available() and not torch.is_grad_enabled():
-        # The same product as a 1 x 1 convolution: oneDNN's is up to twice as fast as the BLAS library's
-        # product, which does not use all of some processors' instructions.
-        image = x.movedim(-1, 0)[None]
-        return F.conv2d(image, layer.weight[:, :, None, None], layer.bias)[0].movedim(0, -1)
-    return layer(x)
+    """`layer` on (..., C)."""
+    rows = x.numel() // x.shape[-1]
+    onednn = x.device.type == "cpu" and x.dtype == torch.float32 and torch.backends.mkldnn.is_available()
+    if not onednn or torch.is_grad_enabled() or rows % 16:
+        return layer(x)
+    # The same product as a 1 x 1 convolution of 16 images (PyTorch keeps smaller batches from oneDNN): up to
+    # twice as fast as the BLAS library's product, which does not use all of some processors' instructions.
+    images = x.reshape(16, 1, rows // 16, -1).permute(0, 3, 1, 2)
+    y = F.conv2d(images, layer.weight[:, :, None, None], layer.bias)
+    return y.permute(0, 2, 3, 1).reshape(*x.shape[:-1], -1)
 
 
 def initialize(module: nn.Module) -> None:
