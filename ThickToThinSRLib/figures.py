@@ -6,6 +6,7 @@ nearest voxel, so that a thick slice looks as thick as it is. The patient's righ
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections.abc import Sequence
@@ -147,9 +148,11 @@ def _field(overview: Volume) -> tuple[np.ndarray, np.ndarray]:
         body = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
     else:
         body = np.ones(overview.voxels.shape, bool)
-    points, everything = _positions(overview, body), _positions(overview, np.ones(body.shape, bool))
-    low = np.maximum(points.min(axis=1) - 5, everything.min(axis=1))
-    high = np.minimum(points.max(axis=1) + 5, everything.max(axis=1))
+    points = _positions(overview, body)
+    ends = ((0, n - 1) for n in reversed(body.shape))
+    corners = np.array([overview.position(*index) for index in itertools.product(*ends)])
+    low = np.maximum(points.min(axis=1) - 5, corners.min(axis=0))
+    high = np.minimum(points.max(axis=1) + 5, corners.max(axis=0))
     short = np.maximum(0, _SMALLEST_FIELD_MM - (high - low)) / 2
     return low - short, high + short
 

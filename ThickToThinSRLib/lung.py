@@ -98,7 +98,7 @@ def _outside(coarse: np.ndarray, low: np.ndarray, sampling: np.ndarray, vertical
     """Air around the body: empty voxels connected with the volume's lateral faces, and their blurred rim.
 
     Emptiness and not the lung threshold decides, because a narrow field of view lets lung touch the air or
-    padding around it.
+    padding around it. Found this way are hollows of the skin that tissue surrounds on three sides.
     """
     smooth = ndimage.gaussian_filter(coarse, COARSE_MM / sampling)
     labels, _ = ndimage.label(low & (smooth < OUTSIDE_BELOW_HU))
@@ -213,15 +213,13 @@ def _refined_border(volume: Volume, lungs: np.ndarray, airway: np.ndarray, block
     inside = ndimage.binary_erosion(lungs, border_value=1)
     maybe = ndimage.binary_dilation(lungs) & ~airway
     rows, columns = volume.voxels.shape[1:]
-    sigma = [0.7 / volume.spacing[1], 0.7 / volume.spacing[0]]
     mask = np.empty(volume.voxels.shape, bool)
     for index, plane in enumerate(volume.voxels):
         sure, rim = (
             part[index // blocks[0]].repeat(blocks[1], 0).repeat(blocks[2], 1)[:rows, :columns]
             for part in (inside, maybe)
         )
-        smooth = ndimage.gaussian_filter(np.clip(plane, -1024, 400).astype(np.float32), sigma)
-        mask[index] = sure | (rim & (smooth < LUNG_BELOW_HU))
+        mask[index] = sure | (rim & (plane < LUNG_BELOW_HU))
     return mask
 
 

@@ -147,14 +147,30 @@ def test_the_order_and_direction_of_the_index_axes_do_not_matter(order, flips):
     assert (lung_mask(turned) ^ np.flip(plain.transpose(order), flips)).sum() < 0.02 * plain.sum()
 
 
-def test_vessels_and_nodules_inside_the_lung_belong_to_it():
+def test_a_hollow_of_the_skin_is_no_lung_in_a_noisy_image_either():
+    """As above the collarbone: air with tissue on three sides."""
+    volume = thorax()
+    z, y, x = (np.arange(n) - (n - 1) / 2 for n in volume.voxels.shape)
+    hollow = np.ix_(z * 3 > 100, (y * 2 > -125) & (y * 2 < -75), np.abs(x * 2) < 25)
+    voxels = volume.voxels.astype(np.float32)
+    voxels[hollow] = -1000
+    voxels += np.random.default_rng(0).normal(0, 120, voxels.shape)
+    mask = lung_mask(replace(volume, voxels=voxels))
+    assert mask.any()
+    assert not mask[hollow].any()
+
+
+def test_vessels_from_the_hilum_and_nodules_inside_the_lung_belong_to_it():
     volume = thorax()
     z, y, x = np.indices(volume.voxels.shape)
-    vessel = (3 * (z - 53)) ** 2 + (2 * (x - 52) + 0.4 * (y - 75)) ** 2 <= 4**2  # 8 mm wide
-    vessel &= ndimage.distance_transform_edt(volume.voxels == -850) > 5
-    filled = replace(volume, voxels=np.where(vessel, 60, volume.voxels).astype(np.int16))
-    assert vessel.sum() > 100  # the drawing is not empty
-    assert lung_mask(filled)[vessel].mean() > 0.95
+    lung = volume.voxels == -850
+    vessel = lung & ((3 * (z - 53)) ** 2 + (2 * (y - 75)) ** 2 <= 4**2) & (np.abs(2 * (x - 89.5)) < 85)
+    nodule = (3 * (z - 45)) ** 2 + (2 * (y - 75)) ** 2 + (2 * (x - 52)) ** 2 <= 9**2
+    filled = replace(volume, voxels=np.where(vessel | nodule, 60, volume.voxels).astype(np.int16))
+    mask = lung_mask(filled)
+    assert vessel.sum() > 500  # the drawing is not empty
+    assert mask[vessel].mean() > 0.9
+    assert mask[nodule].mean() > 0.95
 
 
 def test_densitometry_counts_what_is_below_the_threshold():
@@ -181,6 +197,15 @@ def test_the_report_measures_both_volumes_in_the_lungs_of_the_reference():
         assert lung["reference"]["laa950_percent"] == 0
         assert lung["estimate"]["laa950_percent"] > 98
         assert (lung["reference"]["perc15_hu"], lung["estimate"]["perc15_hu"]) == (-850, -960)
+
+
+def test_a_voxel_of_exactly_minus_950_counts_alike_in_hu_and_unit_files():
+    volume = thorax()
+    voxels = np.where(volume.voxels == -850, np.where(np.indices(volume.voxels.shape)[2] % 2, -950, -900), 40)
+    edge = replace(volume, voxels=np.where(volume.voxels <= -900, volume.voxels, voxels).astype(np.int16))
+    unit = replace(edge, voxels=to_unit(edge.voxels.astype(np.float32)))
+    indices = [report(v, v)["lung"]["reference"]["laa950_percent"] for v in (edge, unit)]
+    assert indices[0] == indices[1] < 1
 
 
 # Looked at as overlays: both lungs, without trachea, table and bowel; litres of the mask.
