@@ -48,6 +48,7 @@ def import_checkpoint(options, reporter, cancelled) -> None:
     """The authors' pickled weights to safetensors."""
     from .checkpoints import import_authors
 
+    check_free(options.target, options.overwrite, options.source)
     import_authors(options.source, options.target, overwrite=options.overwrite)
     reporter.say(f"written: {options.target}")
 
@@ -104,6 +105,8 @@ def phantom(options, reporter, cancelled) -> None:
         value = getattr(options, name)
         if value is not None and not 0.1 <= value <= 50:
             raise UserError(f"--{name} must lie between 0.1 and 50 mm, not {value:g}")
+    if options.seed < 0:
+        raise UserError(f"--seed must be 0 or larger, not {options.seed}")
     spacing = (0.7, 0.7, options.spacing)
     write_volume(thorax(spacing=spacing, thickness=options.thickness, seed=options.seed), options.output)
     reporter.say(f"written: {options.output}")

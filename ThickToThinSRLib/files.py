@@ -16,7 +16,9 @@ from .errors import UserError
 from .integrity import check_whole, not_finite
 from .volume import Volume
 
-SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
+# ITK's readers by suffix; left to choose, it does not know suffixes in capitals.
+_READERS = {".nii.gz": "NiftiImageIO", ".nii": "NiftiImageIO", ".nrrd": "NrrdImageIO", ".mha": "MetaImageIO"}
+SUFFIXES = tuple(_READERS)
 # The work is done in single precision; voxels near its end would overflow in sums.
 _LARGEST = 1e30
 # Temporary files of this process; whoever ends it in a hurry removes them.
@@ -53,6 +55,7 @@ def read_volume(path: str | os.PathLike) -> Volume:
     suffix = volume_suffix(path)
     check_whole(path, suffix)
     reader = sitk.ImageFileReader()
+    reader.SetImageIO(_READERS[suffix])
     with _own_name(path, suffix) as name, _silenced():
         reader.SetFileName(str(name))
         try:
@@ -222,8 +225,6 @@ def _shortest(value: float) -> float:
 
 def _reason(error: Exception) -> str:
     """The telling line of an ITK error, which spans many."""
-    if "Unable to determine ImageIO reader" in str(error):
-        return "its content is of another kind"
     if "orthonormal" in str(error):
         return "its index axes are not perpendicular: resample the volume onto a straight grid first"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

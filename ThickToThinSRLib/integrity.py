@@ -1,7 +1,7 @@
 """Whether a volume file is whole: what ITK's readers would pass over in silence is checked here.
 
-They fill what a NIfTI file lacks with zeros, turn its NaN into zeros, take 1 mm where its spacing is no
-number, and read on when the compressed voxels of a MetaImage or NRRD file are damaged.
+They fill what a NIfTI file lacks with zeros, turn its NaN into zeros, put 1 mm and 0 where its spacing
+and position are no numbers, and read on when the compressed voxels of a MetaImage or NRRD file are damaged.
 """
 
 from __future__ import annotations
@@ -24,6 +24,13 @@ _NIFTI_BYTES = {
     2: 1, 4: 2, 8: 4, 16: 4, 32: 8, 64: 8, 128: 3, 256: 1, 512: 2, 768: 4, 1024: 8, 1280: 8, 1536: 16,
     1792: 16, 2048: 32, 2304: 4,
 }  # fmt: skip
+# Form and place of the fields of the header (NIfTI-1, which is what ITK reads).
+_NIFTI_FIELDS = {
+    "dimensions": ("8h", 40), "datatype": ("h", 70), "spacing": ("3f", 80), "offset": ("f", 108),
+    "quaternion_code": ("h", 252), "matrix_code": ("h", 254), "quaternion": ("6f", 256),
+    "matrix": ("12f", 280),
+}  # fmt: skip
+_NIFTI_LENGTH = 348
 _NIFTI_FLOATS = {16: "f4", 64: "f8"}
 
 
@@ -32,6 +39,7 @@ class _NiftiHeader:
     order: str
     extents: tuple[int, ...]
     spacing: tuple[float, ...]
+    placing: tuple[float, ...]
     datatype: int
     offset: int
 
@@ -63,18 +71,18 @@ def check_whole(path: Path, suffix: str) -> None:
 
 
 def _check_nifti(stream, path: Path) -> None:
-    start = stream.read(352)
-    header = _nifti_header(start)
+    header = _nifti_header(stream.read(_NIFTI_LENGTH))
     if header is None:
-        raise UserError(f"{path}: not a NIfTI file, whatever its name says")
+        raise UserError(f"{path}: not a NIfTI-1 file, whatever its name says")
     if not all(math.isfinite(value) and value != 0 for value in header.spacing):
         raise UserError(
             f"{path}: its header gives a voxel spacing of {header.spacing} mm: export the volume again"
         )
-    length = len(start)
-    rest = start[header.offset :]
+    if not all(map(math.isfinite, header.placing)):
+        raise UserError(f"{path}: its header gives no position and directions: export the volume again")
+    stream.seek(0)
     kind = _NIFTI_FLOATS.get(header.datatype)
-    voxels = 0
+    length, voxels, rest = 0, 0, b""
     while chunk := stream.read(_CHUNK):
         skipped = max(0, header.offset - length)
         length += len(chunk)
@@ -106,28 +114,28 @@ def not_finite(name: object, index: tuple[int, int, int], value: float) -> str:
 
 
 def _nifti_header(header: bytes) -> _NiftiHeader | None:
-    """What a NIfTI-1 or NIfTI-2 header says; None if it is none."""
-    if len(header) < 348:
-        return None
+    """What a NIfTI-1 header says; None if it is none."""
     for order in "<>":
-        size = struct.unpack_from(order + "i", header)[0]
-        if size == 348:
-            dimensions = struct.unpack_from(order + "8h", header, 40)
-            datatype = struct.unpack_from(order + "h", header, 70)[0]
-            spacing = struct.unpack_from(order + "3f", header, 80)
-            offset = struct.unpack_from(order + "f", header, 108)[0]
-        elif size == 540:
-            dimensions = struct.unpack_from(order + "8q", header, 16)
-            datatype = struct.unpack_from(order + "h", header, 12)[0]
-            spacing = struct.unpack_from(order + "3d", header, 112)
-            offset = struct.unpack_from(order + "q", header, 168)[0]
-        else:
+        if header[:4] != struct.pack(order + "i", _NIFTI_LENGTH) or len(header) < _NIFTI_LENGTH:
             continue
-        if not math.isfinite(offset):
+        field = {
+            name: struct.unpack_from(order + form, header, at) for name, (form, at) in _NIFTI_FIELDS.items()
+        }
+        if not math.isfinite(field["offset"][0]):
             return None
-        extents = tuple(max(1, extent) for extent in dimensions[1 : 1 + max(0, min(7, dimensions[0]))])
-        # Voxels that are said to lie inside the header lie behind it, as ITK has it.
-        return _NiftiHeader(order, extents, spacing[: len(extents)], datatype, max(size, int(offset)))
+        dimension, *extents = field["dimensions"]
+        extents = tuple(max(1, extent) for extent in extents[: max(0, min(7, dimension))])
+        placing = [*field["quaternion"]] if field["quaternion_code"][0] > 0 else []
+        placing += field["matrix"] if field["matrix_code"][0] > 0 else []
+        return _NiftiHeader(
+            order,
+            extents,
+            field["spacing"][: len(extents)],
+            tuple(placing),
+            field["datatype"][0],
+            # Voxels that are said to lie inside the header lie behind it, as ITK has it.
+            max(_NIFTI_LENGTH, int(field["offset"][0])),
+        )
     return None
 
 

@@ -1,0 +1,78 @@
+"""Running the command line in tests: as a process, or in this one and expecting it to refuse."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from ThickToThinSRLib.cli import main
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
+# One thread: the volumes are tiny, and tests should not wait for each other's threads.
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+
+
+def command(*arguments) -> list[str]:
+    """The command to give to subprocess."""
+    return [sys.executable, "-m", "ThickToThinSRLib", *map(str, arguments)]
+
+
+def run(*arguments, **options) -> subprocess.CompletedProcess:
+    """Run the command line as a process of its own."""
+    options = {"env": ENVIRONMENT, "capture_output": True, "text": True, "timeout": 60, **options}
+    return subprocess.run(command(*arguments), **options)
+
+
+def contents(folder: Path) -> dict[str, bytes | str]:
+    """Every file, folder and link under `folder` with what it holds."""
+    found: dict[str, bytes | str] = {}
+    for place, folders, names in os.walk(folder):
+        for name in folders + names:
+            path = Path(place) / name
+            if path.is_symlink():
+                found[str(path)] = os.readlink(path)
+            else:
+                found[str(path)] = path.read_bytes() if path.is_file() else "not a file"
+    return found
+
+
+def expect_refusal(capfd, folder: Path, *arguments) -> str:
+    """Run the command line here; it must refuse in one line and change nothing under `folder`.
+
+    Returns
+    -------
+    str
+        The line.
+    """
+    before = contents(folder)
+    capfd.readouterr()
+    code = main([str(argument) for argument in arguments])
+    out, err = capfd.readouterr()
+    assert code == 2, (code, out, err)
+    assert out == ""
+    assert err.count("\n") == 1, err
+    assert err.endswith("\n")
+    assert err.startswith("thicktothin")
+    assert contents(folder) == before
+    return err
+
+
+def some_hu(shape=(6, 8, 9), dtype=np.int16, seed=0) -> np.ndarray:
+    """Some HU between air and bone, different from voxel to voxel."""
+    values = np.random.default_rng(seed).integers(-1000, 1500, shape)
+    return values.astype(dtype)
+
+
+def write(path: Path, voxels=None, spacing=(0.7, 0.8, 5.0), compress=True) -> Path:
+    """Write an array as SimpleITK does, whatever the project thinks of it."""
+    image = sitk.GetImageFromArray(some_hu() if voxels is None else voxels)
+    if image.GetDimension() == 3:
+        image.SetSpacing(spacing)
+    sitk.WriteImage(image, str(path), compress)
+    return path
