@@ -69,6 +69,12 @@ def test_predicting_many_chunks_of_windows_changes_nothing(name, monkeypatch):
         torch.testing.assert_close(module(x), whole, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 3, 16, 16), (1, 1, 4, 16, 20), (1, 1, 4, 0, 16), (1, 4, 16, 16)])
+def test_an_input_of_a_wrong_shape_is_refused_with_the_right_one(shape):
+    with pytest.raises(UserError, match=r"reads \(B, 1, 4, H, W\) with H and W multiples of 8"):
+        build("tvsrn")(torch.zeros(shape))
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_several_threads_change_nothing_and_leave_their_number_as_it_was(name):
     module = network(name)
@@ -232,7 +238,9 @@ def test_inside_its_margin_a_tile_predicts_what_the_whole_image_does(name, size)
         ("tvsrn", {"factor": True}, "factor must be int"),
         ("tvsrn", {"factor": "5"}, "factor must be int"),
         ("cthnet", {"mask_shifted_windows": 0}, "must be bool"),
-        ("cthnet", {"drop_path": float("nan")}, "drop_path must lie between"),
+        ("cthnet", {"drop_path": float("nan")}, "drop_path must be from 0"),
+        ("tvsrn", {"drop_path": 1.0}, "drop_path must be from 0"),
+        ("tvsrn", {"mlp_ratio": 0.0}, "mlp_ratio positive"),
         ("tvsrn", {"channels": 0}, "channels must be 1 or more"),
         ("tvsrn", {"factor": 1}, "factor of 2 or more"),
         ("tvsrn", {"depth": 2}, "3 or more slices"),

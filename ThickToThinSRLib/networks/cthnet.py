@@ -90,6 +90,7 @@ class CTHNet(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, 1, D, H, W) in [0, 1] -> (B, 1, outputs, H, W); H and W are multiples of 8 pixels."""
+        self.window.check(x.shape)
         x = self.encoder(x)  # (B, D, H, W, features)
         x = channels_last(self.reduction, x)  # (B, D, H, W, C)
         first = self._upsample(x)  # (B, H, W, C D'), channel c D' + d

@@ -60,9 +60,8 @@ class WindowAttention(nn.Module):
             group = math.gcd(_SMALLEST_PRODUCT // tokens, windows)
             bias = _block_diagonal(bias, group)
         # (3, windows, heads, N, C / heads), in one copy for all the products that follow
-        qkv = (
-            qkv.view(windows // group, group * tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4).contiguous()
-        )
+        qkv = qkv.view(windows // group, group * tokens, 3, self.heads, -1)
+        qkv = qkv.permute(2, 0, 3, 1, 4).contiguous()
         x = _attend(*qkv, bias.to(qkv.dtype), self.scale)
         return linear(self.projection, x.transpose(1, 2).reshape(windows, tokens, channels))
 
@@ -95,6 +94,11 @@ class SwinBlock(nn.Module):
         drop_path: float = 0.0,
     ):
         super().__init__()
+        # Written so that a NaN is refused as well.
+        if not (0 <= drop_path < 1 and 1 <= channels * mlp_ratio < 1e6):
+            raise UserError(
+                f"drop_path must be from 0 to under 1, mlp_ratio positive: {drop_path}, {mlp_ratio}"
+            )
         self.window, self.shift, self.masked, self.drop_path = window, shift, masked, drop_path
         self.attention_norm = nn.LayerNorm(channels)
         self.attention = WindowAttention(channels, window, heads)

@@ -90,6 +90,7 @@ class TVSRN(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, 1, D, H, W) in [0, 1] -> (B, 1, outputs, H, W); H and W are multiples of 8 pixels."""
+        self.window.check(x.shape)
         x = self._project(x[:, 0])  # (B, H, W, D C), channel d C + c
         x = x + self.encoder(x)
         tokens = self._tokens(x)  # (B, H, W, D', C)

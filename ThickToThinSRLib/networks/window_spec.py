@@ -40,6 +40,15 @@ class WindowSpec:
     tile: int
     margin: int
 
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Raise a UserError unless `shape` is that of an input: (B, 1, depth, H, W)."""
+        fits = len(shape) == 5 and tuple(shape[1:3]) == (1, self.depth)
+        if not fits or any(size < 1 or size % self.multiple for size in shape[3:]):
+            raise UserError(
+                f"the network reads (B, 1, {self.depth}, H, W) with H and W multiples of {self.multiple}, "
+                f"not {tuple(shape)}"
+            )
+
 
 def window_spec(factor: int, depth: int, *, multiple: int, margin: int, tile: int = 256) -> WindowSpec:
     """Windows of a network that reads `depth` thick slices and trims r - r // 2 thin slices at either end.
