@@ -10,13 +10,14 @@ def run() -> None:
 
     Stopped while it loads, it ends as quietly as later; once the work is done, a late signal changes nothing.
     """
-    signals = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
-    for number in signals:
+    known = [getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP")]
+    heeded = [number for number in known if number and signal.getsignal(number) is not signal.SIG_IGN]
+    for number in heeded:
         signal.signal(number, lambda *_: os._exit(3))
     from .cli import main
 
     code = main()
-    for number in signals:
+    for number in heeded:
         signal.signal(number, signal.SIG_IGN)
     sys.exit(code)
 
