@@ -401,7 +401,7 @@ class ThickToThinSRLogic(ScriptedLoadableModuleLogic):
                     f"restart Slicer; {advice}"
                 ) from error
             torch = PyTorchUtils.PyTorchUtilsLogic().installTorch(
-                askConfirmation=True, torchVersionRequirement=">=2.2"
+                askConfirmation=True, torchVersionRequirement=">=2.5"
             )
             if torch is None:
                 raise UserError(f"A network needs PyTorch, which was not installed; {advice}")

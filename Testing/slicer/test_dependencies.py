@@ -88,7 +88,7 @@ def test_everything_is_installed_with_consent(slicer, logic, without_packages, m
     calls = offer_pytorch(monkeypatch, without_packages, accepted=True)
     installed = answer(monkeypatch, slicer, yes=True, missing=without_packages)
     logic.installDependencies()
-    assert calls == [(True, ">=2.2")]
+    assert calls == [(True, ">=2.5")]
     assert installed == [["-r", str(CHECKOUT / "ThickToThinSR" / "Resources" / "requirements.txt")]]
 
 
