@@ -144,7 +144,8 @@ def enhance_volume(
     described = describe(volume, axis, acquisition, thickness_from, scale)
     warnings = list(find_warnings(volume, scale, acquisition, card))
     say(f"input: {described}")
-    say(f"method: {name}, to slices every {target_spacing:g} mm")
+    chosen = "" if settings.method or card else " (no weights are given)"
+    say(f"method: {name}{chosen}, to slices every {target_spacing:g} mm")
     for warning in warnings:
         say(f"warning: {warning}")
     notes: list[str] = []
