@@ -81,9 +81,13 @@ class Runner:
     ):
         self.window = window
         self.device = resolve_device(device)
-        self.network = network.to(self.device)
+        self.network = network
         self.say = say
         self.precision = precision
+        try:
+            self.network.to(self.device)
+        except torch.OutOfMemoryError:
+            self._move_to_cpu("the weights")
         if precision == "auto" and self.device.type != "cuda":
             self.precision = "float32"
         self.tile = self._largest_tile(bytes_per_pixel)
@@ -139,14 +143,17 @@ class Runner:
             self.tile = max(smallest, min(self.tile, 1024) // 2)
             self.say(f"out of memory on {self.device}: going on with tiles of {self.tile} pixels")
         elif self.device.type != "cpu":
-            self.say(f"out of memory on {self.device} with the smallest tiles: going on on the CPU")
-            self.device = torch.device("cpu")
-            self.network = self.network.cpu()
-            self.precision = "float32"
+            self._move_to_cpu("the smallest tiles")
         else:
             raise UserError(
                 f"out of memory even with tiles of {self.tile} pixels ({reason}): close other programs"
             )
+
+    def _move_to_cpu(self, what: str) -> None:
+        self.say(f"{self.device} has no memory for {what}: going on on the CPU")
+        self.device = torch.device("cpu")
+        self.network.cpu()
+        self.precision = "float32"
 
 
 @contextlib.contextmanager

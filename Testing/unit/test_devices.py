@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from ThickToThinSRLib import devices
 from ThickToThinSRLib.devices import Runner, resolve_device
 from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.networks.window_spec import window_spec
@@ -60,6 +61,18 @@ def test_a_gpu_without_memory_for_the_smallest_tiles_hands_over_to_the_cpu(monke
     runner.shrink("injected")
     assert runner.device.type == "cpu"
     assert "CPU" in said[-1]
+    assert runner(np.zeros((4, 96, 96), np.float32)).shape == (10, 96, 96)
+
+
+def test_a_gpu_without_memory_for_the_weights_hands_over_to_the_cpu(monkeypatch):
+    class Heavy(Fragile):
+        def to(self, device):
+            raise torch.OutOfMemoryError(f"injected on {device}")
+
+    monkeypatch.setattr(devices, "resolve_device", lambda name: torch.device("meta"))
+    said = []
+    runner = Runner(Heavy(10_000), WINDOW, 1.0, "cuda", say=said.append)
+    assert "no memory for the weights" in said[0]
     assert runner(np.zeros((4, 96, 96), np.float32)).shape == (10, 96, 96)
 
 
