@@ -17,6 +17,8 @@ _MEAN_TOLERANCE_HU, _TAIL_TOLERANCE_HU = 0.2, 3.0
 # Working memory of a network on the CPU; on a GPU, this part of what is free.
 _CPU_BUDGET, _GPU_SHARE = 3 << 30, 0.8
 _SMALLEST_TILE = 96
+# How PyTorch's allocators of CPU and Apple GPU complain: by a plain RuntimeError.
+_MEMORY_WORDS = ("not enough memory", "can't allocate memory", "MPS backend out of memory")
 
 
 def resolve_device(name: str) -> torch.device:
@@ -111,7 +113,7 @@ class Runner:
             with torch.inference_mode(), _arithmetic(self.device, precision):
                 return self.network(tensor)
         except RuntimeError as error:
-            if "not enough memory" in str(error) or "can't allocate memory" in str(error):
+            if any(words in str(error) for words in _MEMORY_WORDS):
                 raise MemoryError(str(error)) from None
             raise
 
