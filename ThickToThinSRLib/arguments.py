@@ -149,7 +149,8 @@ def _add_input_options(group) -> None:
         type=int,
         choices=(0, 1, 2),
         metavar="N",
-        help="the array axis from slice to slice: 0, 1 or 2 (default: the one whose spacing stands out)",
+        help="the image axis from slice to slice: 0 = i, 1 = j, 2 = k (default: the one whose spacing "
+        "stands out)",
     )
     group.add_argument(
         "--intensity",

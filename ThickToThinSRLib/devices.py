@@ -130,8 +130,17 @@ class Runner:
         self.say(f"precision {chosen}: half differs by {mean:.2f} HU on average, {tail:.1f} HU at 99.9 %")
         return chosen
 
-    def shrink(self, reason: str) -> None:
+    def shrink(self, reason: str, side: int, divisible: bool) -> None:
         """Make room after memory ran out: halve the tiles, at last move to the CPU.
+
+        Parameters
+        ----------
+        reason : str
+            What the allocator said.
+        side : int
+            Larger side of the tile that did not fit, pixels.
+        divisible : bool
+            Whether tiles may be smaller.
 
         Raises
         ------
@@ -141,14 +150,14 @@ class Runner:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         smallest = max(_SMALLEST_TILE, 4 * self.window.margin)
-        if self.tile > smallest:
-            self.tile = max(smallest, min(self.tile, 1024) // 2)
+        if divisible and side > smallest:
+            self.tile = max(smallest, side // 2)
             self.say(f"out of memory on {self.device}: going on with tiles of {self.tile} pixels")
         elif self.device.type != "cpu":
-            self._move_to_cpu("the smallest tiles")
+            self._move_to_cpu(f"tiles of {side} pixels")
         else:
             raise UserError(
-                f"out of memory even with tiles of {self.tile} pixels ({reason}): close other programs"
+                f"out of memory even with tiles of {side} pixels ({reason}): close other programs"
             )
 
     def _move_to_cpu(self, what: str) -> None:

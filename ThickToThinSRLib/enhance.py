@@ -139,7 +139,7 @@ def enhance_volume(
     _check_thickness(acquisition, thickness_from)
     factor = card["window"]["factor"] if card else None
     target_spacing = choose_spacing(settings, acquisition.spacing, factor)
-    _check_memory(volume, axis, acquisition, target_spacing, METHODS[name].network is not None)
+    _check_memory(volume, axis, acquisition, target_spacing, factor)
     scale = resolve_intensity(settings.intensity, volume.voxels)
     described = describe(volume, axis, acquisition, thickness_from, scale)
     warnings = list(find_warnings(volume, scale, acquisition, card))
@@ -149,6 +149,7 @@ def enhance_volume(
     for warning in warnings:
         say(f"warning: {warning}")
     notes: list[str] = []
+    used: dict = {}
 
     def note(line: str) -> None:
         notes.append(line)
@@ -156,7 +157,7 @@ def enhance_volume(
 
     options = Options(
         axis, settings.checkpoint, settings.tiling, settings.consistency, settings.device, settings.precision,
-        note,
+        note, used.update,
     )  # fmt: skip
     hu = volume if scale == "hu" else replace(volume, voxels=to_hu(volume.voxels.astype(np.float32)))
     thin = METHODS[name].enhance(hu, target_spacing, acquisition, options, progress, cancelled)
@@ -182,8 +183,9 @@ def enhance_volume(
         "thickness_from": thickness_from,
         "intensity": scale,
         "tiling": settings.tiling if card else None,
-        "device": settings.device if card else "cpu",
-        "precision": settings.precision if card else None,
+        "device": used.get("device", "cpu"),
+        "precision": used.get("precision"),
+        "made_consistent": settings.consistency and settings.tiling != "authors" if card else None,
         "consistency_hu": measured and measured.as_dict(),
         "warnings": warnings,
         "notes": notes,
@@ -273,7 +275,7 @@ def _check_thickness(acquisition: Acquisition, thickness_from: str) -> None:
 
 
 def _check_memory(
-    volume: Volume, axis: int, acquisition: Acquisition, target_spacing: float, network: bool
+    volume: Volume, axis: int, acquisition: Acquisition, target_spacing: float, factor: int | None
 ) -> None:
     """Refuse a result that cannot fit, before any work is done."""
     slices = volume.voxels.shape[2 - axis]
@@ -282,7 +284,9 @@ def _check_memory(
     thin = (slices - 1) * acquisition.spacing / target_spacing + 1
     # A network's result is float32 until the end; the writer needs a copy in the input's type.
     itemsize = volume.voxels.dtype.itemsize
-    needed = thin * pixels * (max(itemsize, 4 if network else 0) + itemsize)
+    needed = thin * pixels * (max(itemsize, 4 if factor else 0) + itemsize)
+    if factor and abs(acquisition.spacing / target_spacing / factor - 1) > 1e-6:
+        needed += ((slices - 1) * factor + 1) * pixels * 4  # the network's own slices, before resampling
     # Maps along the slices are matrices, of which several are alive while they are made.
     extended = thin + 3 * acquisition.thickness / target_spacing
     needed += 4 * 8 * extended * extended

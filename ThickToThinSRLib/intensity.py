@@ -41,4 +41,6 @@ def resolve_intensity(choice: str, voxels: np.ndarray) -> str:
     """``"hu"`` or ``"unit"``: the user's choice, or what :func:`detect_intensity` finds for ``"auto"``."""
     if choice not in INTENSITIES:
         raise UserError(f"intensity must be one of {', '.join(INTENSITIES)}, not {choice!r}")
+    if choice == "unit" and voxels.dtype.kind != "f":
+        raise UserError(f"whole numbers ({voxels.dtype}) cannot be on the [0, 1] scale: use --intensity hu")
     return detect_intensity(voxels) if choice == "auto" else choice

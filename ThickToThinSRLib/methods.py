@@ -47,6 +47,8 @@ class Options:
         Where and how exactly a network runs.
     say : callable
         Takes a line for the user: what was assumed or had to give way.
+    record : callable
+        Takes facts for the provenance, a dict: the device and precision that were used in the end.
     """
 
     axis: int = 2
@@ -56,6 +58,7 @@ class Options:
     device: str = "auto"
     precision: str = "auto"
     say: Callable[[str], None] = lambda line: None
+    record: Callable[[dict], None] = lambda facts: None
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,7 @@ def enhance_by_network(volume, target_spacing, acquisition, options, progress, c
         options.say,
     )
     thin = predict(thick, window, options.tiling, runner, progress, cancelled)
+    options.record({"device": str(runner.device), "precision": runner.precision})
     if resampled:
         count = slice_count(len(thick), acquisition.spacing, target_spacing)
         matrix = interpolation_matrix(len(thin), native, count, target_spacing).astype(np.float32)
@@ -155,9 +159,10 @@ def _finish(thin, thick, acquisition, target_spacing, released, consistent, prog
             np.clip(hu, *HU_WINDOW, out=hu)
         else:
             measured = slab_columns(thick, band)
-            hu = _outside_window_interpolated(hu, measured, interpolate, spread)
             if project is not None:
-                hu = project(hu, measured)
+                # Against what the network saw: metal must not pull at its surroundings.
+                hu = project(hu, np.clip(measured, *HU_WINDOW))
+            hu = _outside_window_interpolated(hu, measured, interpolate, spread)
         thin[:, band] = hu.reshape(count, -1, columns)
         progress("consistency", band.stop, rows)
 

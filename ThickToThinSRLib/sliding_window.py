@@ -143,7 +143,8 @@ def predict(
         See :func:`depth_parts` and :func:`tile_parts`.
     runner : callable
         ``(depth, h, w)`` float32 in [0, 1] to ``(outputs, h, w)``; has ``tile``, the largest side of a tile,
-        and ``shrink(error)``, which makes room after it ran out of memory or raises.
+        ``memory_errors``, what it raises when memory runs out, and ``shrink(reason, side, divisible)``, which
+        then makes room or raises.
 
     Returns
     -------
@@ -153,25 +154,31 @@ def predict(
     slices, height, width = thick.shape
     depth = depth_parts(slices, window, tiling)
     out = np.zeros((window.factor * (slices - 1) + 1, height, width), np.float32)
-    for index, part in enumerate(depth):
+    # From the middle outwards: what a runner decides by its first tile, it decides by the body, not by air.
+    for count, part in enumerate(_middle_first(depth)):
         block = _unit_block(thick, part)
         while True:
             rows, columns = (tile_parts(size, runner.tile, window, tiling) for size in (height, width))
-            tiles = [(row, column) for row in rows for column in columns]
+            tiles = [(row, column) for row in _middle_first(rows) for column in _middle_first(columns)]
             prediction = np.zeros((len(part.weights), height, width), np.float32)
             try:
                 for number, (row, column) in enumerate(tiles):
                     if cancelled():
                         raise Cancelled
                     _add_tile(prediction, block, part, row, column, runner)
-                    progress("network", index * len(tiles) + number + 1, len(depth) * len(tiles))
+                    progress("network", count * len(tiles) + number + 1, len(depth) * len(tiles))
                 break
             except runner.memory_errors as error:
                 # Not inside the handler's frame: the traceback would keep the failed tensors alive.
                 reason = str(error)
-            runner.shrink(reason)
+            runner.shrink(reason, max(rows[0].length, columns[0].length), tiling != "authors")
         out[part.target] += part.weights[:, None, None] * prediction
     return out
+
+
+def _middle_first(items: list) -> list:
+    """Items sorted by their distance from the middle of the list."""
+    return [item for _, item in sorted(enumerate(items), key=lambda pair: abs(pair[0] - len(items) // 2))]
 
 
 def _unit_block(thick: np.ndarray, part: Part) -> np.ndarray:

@@ -162,9 +162,10 @@ def cast(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     if dtype.kind not in "iu":
         return values.astype(dtype, copy=False)
     limits = np.iinfo(dtype)
-    # float32 cannot hold the limits of wide types.
+    # float32 cannot hold the limits of four-byte types, nor float64 the upper one of eight-byte types.
     exact = values.astype(np.float64) if dtype.itemsize > 2 else values
-    return np.clip(np.rint(exact), limits.min, limits.max).astype(dtype)
+    highest = limits.max if dtype.itemsize < 8 else np.nextafter(float(limits.max), 0.0)
+    return np.clip(np.rint(exact), limits.min, highest).astype(dtype)
 
 
 def cast_in_place(slices: np.ndarray, dtype: np.dtype) -> np.ndarray:

@@ -49,16 +49,16 @@ def test_out_of_memory_leads_to_smaller_tiles_with_a_word_and_the_same_result(er
     expected = predict(thick, WINDOW, "seamless", Runner(Fragile(10_000), WINDOW, 1.0, "cpu"))
     result = predict(thick, WINDOW, "seamless", fragile)
     assert np.abs(result - expected).max() < 1e-5
-    assert len(said) == 3
+    assert len(said) == 2
     assert all("out of memory" in line for line in said)
-    assert "128 pixels" in said[-1]
+    assert "96 pixels" in said[-1]
 
 
 def test_a_gpu_without_memory_for_the_smallest_tiles_hands_over_to_the_cpu(monkeypatch):
     said = []
     runner = Runner(Fragile(10_000), WINDOW, 1.0, "cpu", say=said.append)
-    runner.tile, runner.device = 96, torch.device("meta")  # stands for a GPU: anything that is not the CPU
-    runner.shrink("injected")
+    runner.device = torch.device("meta")  # stands for a GPU: anything that is not the CPU
+    runner.shrink("injected", 96, divisible=True)
     assert runner.device.type == "cpu"
     assert "CPU" in said[-1]
     assert runner(np.zeros((4, 96, 96), np.float32)).shape == (10, 96, 96)
@@ -80,6 +80,37 @@ def test_where_nothing_fits_the_user_is_told_so():
     runner = Runner(Fragile(8), WINDOW, 1.0, "cpu")
     with pytest.raises(UserError, match="out of memory even with tiles of 96"):
         predict(thick_slices(), WINDOW, "seamless", runner)
+
+
+def test_the_authors_tiles_are_never_made_smaller():
+    said = []
+    runner = Runner(
+        Fragile(8), window_spec(5, 4, multiple=8, margin=16, tile=128), 1.0, "cpu", say=said.append
+    )
+    thick = np.zeros((5, 128, 128), np.float32)
+    with pytest.raises(UserError, match="tiles of 128 pixels"):
+        predict(thick, runner.window, "authors", runner)
+    assert not said
+    runner.device = torch.device("meta")
+    runner.shrink("injected", 128, divisible=False)
+    assert runner.device.type == "cpu"
+
+
+def test_precision_is_decided_by_the_middle_of_the_volume():
+    thick = np.full((12, 300, 300), -1024, np.float32)
+    thick[3:9, 60:240, 60:240] = 1000.0
+    seen = []
+
+    class First(Fragile):
+        def forward(self, x):
+            seen.append(float(x.mean()))
+            return super().forward(x)
+
+    runner = Runner(First(10_000), WINDOW, 1.0, "cpu")
+    runner.tile = 128
+    predict(thick, WINDOW, "seamless", runner)
+    assert seen[0] > 0.5
+    assert min(seen) == 0, "the corners hold but air"
 
 
 def test_other_errors_of_a_network_are_not_taken_for_lack_of_memory():

@@ -83,11 +83,12 @@ def test_a_networks_result_agrees_with_its_input_unless_told_otherwise(checkpoin
     assert off["consistency_hu"]["mean"] > 100, "the weights are random"
 
 
-def test_metal_and_padding_outside_the_networks_window_stand_as_interpolated(checkpoint):
+@pytest.mark.parametrize("consistency", [True, False])
+def test_metal_and_padding_outside_the_networks_window_stand_as_interpolated(checkpoint, consistency):
     thick = chest(9, np.float32, side=48)
     thick.voxels[:, :8, :8] = -3024.0
     thick.voxels[3:7, 20:28, 20:28] = 5000.0
-    settings = Settings(checkpoint=checkpoint, consistency=False)
+    settings = Settings(checkpoint=checkpoint, consistency=consistency)
     thin, _ = enhance_volume(thick, settings)
     interpolated, _ = enhance_volume(thick, Settings(method="interpolation"))
     assert np.abs(thin.voxels - interpolated.voxels)[:, :8, :8].max() < 0.5
@@ -188,6 +189,7 @@ def test_provenance_tells_how_the_result_was_made(tmp_path, checkpoint):
     assert told["checkpoint"]["title"] == "untrained"
     assert told["spacing_mm"] == told["thickness_mm"] == 5.0
     assert told["consistency_hu"]["slices"] == 4
+    assert (told["device"], told["precision"], told["made_consistent"]) == ("cpu", "float32", True)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "thick.nrrd",
         "thin.nii.gz",

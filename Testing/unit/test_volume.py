@@ -103,3 +103,8 @@ def test_casting_in_place_equals_casting(dtype):
     values = np.random.default_rng(0).normal(0, 90, (7, 5, 3)).astype(np.float32)
     expected = cast(values, dtype)
     assert np.array_equal(cast_in_place(values.copy(), dtype), expected)
+
+
+def test_eight_byte_whole_numbers_saturate_too():
+    assert cast(np.array([1e19, -1e19]), np.int64).tolist() == [2**63 - 1024, -(2**63)]
+    assert cast(np.array([1e20, -5.0]), np.uint64).tolist() == [2**64 - 2048, 0]
