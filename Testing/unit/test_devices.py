@@ -109,7 +109,7 @@ def test_precision_is_decided_by_the_middle_of_the_volume():
     runner = Runner(First(10_000), WINDOW, 1.0, "cpu")
     runner.tile = 128
     predict(thick, WINDOW, "seamless", runner)
-    assert seen[0] > 0.5
+    assert seen[0] > 0.3
     assert min(seen) == 0, "the corners hold but air"
 
 
