@@ -11,6 +11,26 @@ import pytest
 import torch
 from torch import nn
 
+from ThickToThinSRLib.authors_checkpoint import read_authors
+from ThickToThinSRLib.errors import UserError
+
+CONFIG = {"c_y": 64, "c_x": 64, "T3dE_w": (2.0, 2.0, 2.0), "T_mask": False, "path": None, "name": "x"}
+
+
+def save(network, path, **options):
+    """Save a network as the authors do; returns `path`."""
+    torch.save({"net": network, "config_dict": CONFIG}, path, **options)
+    return path
+
+
+def expect_error(path) -> str:
+    """The one-line message with which reading `path` is refused."""
+    with pytest.raises(UserError) as caught:
+        read_authors(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
 
 @pytest.fixture
 def authors_network(monkeypatch):

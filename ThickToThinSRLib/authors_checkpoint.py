@@ -94,7 +94,7 @@ def _read_zip(content: io.BytesIO) -> tuple[Any, _Numbers]:
     """Structure and storages of the zip format (torch 1.6 and later)."""
     try:
         archive = zipfile.ZipFile(content)
-    # Damage meets zipfile in many places: BadZipFile, OverflowError, NotImplementedError, ...
+    # Damage meets zipfile in many places, each with an error type of its own.
     except Exception as error:
         raise Malformed("a damaged zip archive") from error
     entries = {entry.filename: entry for entry in archive.infolist()}

@@ -17,13 +17,7 @@ from ThickToThinSRLib.networks import NETWORKS, build
 ARRAYS = Path(__file__).parent / "arrays"
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Where the cores are busy, threads that wait for each other make small products many times slower."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def imported(name: str, path: Path) -> torch.nn.Module:

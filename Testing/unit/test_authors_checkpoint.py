@@ -10,26 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from Testing.authors_file import authors_network, rewritten, torch_zip  # noqa: F401
+from Testing.authors_file import CONFIG, authors_network, expect_error, rewritten, save, torch_zip  # noqa: F401
 from Testing.shared_data import shared
 from ThickToThinSRLib.authors_checkpoint import read_authors
 from ThickToThinSRLib.errors import UserError
-
-CONFIG = {"c_y": 64, "c_x": 64, "T3dE_w": (2.0, 2.0, 2.0), "T_mask": False, "path": None, "name": "x"}
-
-
-def save(network, path, **options):
-    torch.save({"net": network, "config_dict": CONFIG}, path, **options)
-    return path
-
-
-def expect_error(path) -> str:
-    with pytest.raises(UserError) as caught:
-        read_authors(path)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
-
 
 # Before 1.6, torch.save stored each class's source text, and warns that these classes have none.
 pytestmark = pytest.mark.filterwarnings("ignore:Couldn't retrieve source code")

@@ -14,24 +14,8 @@ import zipfile
 import pytest
 import torch
 
-from Testing.authors_file import authors_network, rewritten, torch_zip  # noqa: F401
+from Testing.authors_file import CONFIG, authors_network, expect_error, rewritten, save, torch_zip  # noqa: F401
 from ThickToThinSRLib.authors_checkpoint import read_authors
-from ThickToThinSRLib.errors import UserError
-
-CONFIG = {"c_y": 64, "c_x": 64, "T3dE_w": (2.0, 2.0, 2.0), "T_mask": False, "path": None, "name": "x"}
-
-
-def save(network, path, **options):
-    torch.save({"net": network, "config_dict": CONFIG}, path, **options)
-    return path
-
-
-def expect_error(path) -> str:
-    with pytest.raises(UserError) as caught:
-        read_authors(path)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
 
 
 class Evil:
