@@ -10,7 +10,7 @@ from pathlib import Path
 from . import __version__, commands
 from .acquisition import PROFILES
 from .intensity import INTENSITIES
-from .methods import METHODS, PRECISIONS
+from .methods import ADAPTED_NETWORKS, METHODS, PLANES, PRECISIONS
 from .sliding_window import TILINGS
 from .worker import EXIT_BAD_INPUT, REPORTERS
 
@@ -90,6 +90,7 @@ def _add_enhance(subparsers) -> None:
     _add_result_options(parser.add_argument_group("the new slices"))
     _add_input_options(parser.add_argument_group("the input, where its file does not tell or tells wrong"))
     _add_network_options(parser.add_argument_group("networks"))
+    _add_adaptation_options(parser.add_argument_group("methods that adapt their network to the scan"))
     running = parser.add_argument_group("running")
     running.add_argument(
         "--progress",
@@ -185,6 +186,23 @@ def _add_network_options(group) -> None:
         choices=TILINGS,
         default="seamless",
         help="seamless: every slice, no borders (default); authors: as in the published code, to compare",
+    )
+
+
+def _add_adaptation_options(group) -> None:
+    budget = group.add_mutually_exclusive_group()
+    budget.add_argument(
+        "--minutes", type=float, metavar="M", help="how long to adapt; 0: use the weights as they are"
+    )
+    budget.add_argument(
+        "--epochs", type=int, metavar="N", help="instead of --minutes: passes over the scan's slices"
+    )
+    group.add_argument(
+        "--planes", choices=PLANES, help="the result of which planes to give (default: both, averaged)"
+    )
+    group.add_argument("--network", choices=ADAPTED_NETWORKS, help="which network to adapt (default: unet)")
+    group.add_argument(
+        "--save-weights", type=_path, metavar="FILE", help="keep the adapted weights (.safetensors)"
     )
 
 

@@ -29,6 +29,11 @@ def enhance(options, reporter, cancelled) -> None:
         consistency=options.consistency == "on",
         device=options.device,
         precision=options.precision,
+        minutes=options.minutes,
+        epochs=options.epochs,
+        planes=options.planes,
+        network=options.network,
+        save_weights=options.save_weights,
     )
     report = enhance_file(
         options.input,

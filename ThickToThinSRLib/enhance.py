@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from .errors import Cancelled, UserError
 from .files import check_finite, check_free, read_volume, replacing, volume_suffix, write_volume
 from .intensity import resolve_intensity, to_hu, to_unit
 from .memory import available_memory
-from .methods import METHODS, Options, acquisition_of
+from .methods import ADAPTATION_OPTIONS, METHODS, Options, acquisition_of, check_adaptation
 from .volume import Volume, cast, check_target_spacing, through_plane_axis
 
 DEFAULT_METHOD = "consistent"
@@ -46,6 +47,8 @@ class Settings:
         See :class:`~ThickToThinSRLib.methods.Options`.
     intensity : {"auto", "hu", "unit"}
         Scale of the input's voxels.
+    minutes, epochs, planes, network, save_weights : optional
+        For methods that adapt to the scan, see :class:`~ThickToThinSRLib.methods.Options`.
     """
 
     method: str | None = None
@@ -59,6 +62,11 @@ class Settings:
     consistency: bool = True
     device: str = "auto"
     precision: str = "auto"
+    minutes: float | None = None
+    epochs: int | None = None
+    planes: str | None = None
+    network: str | None = None
+    save_weights: Path | None = None
 
 
 def read_input(path: Path, series: str | None = None) -> Volume:
@@ -100,14 +108,23 @@ def enhance_file(
     volume_suffix(target)
     check_free(target, overwrite, source)
     check_free(provenance_path(target), overwrite=True)
+    weights = settings.save_weights
+    if weights is not None:
+        check_free(weights, overwrite, source)
     try:
-        thin, report = enhance_volume(read_input(source, series), settings, progress, cancelled, say)
-        if cancelled():
-            raise Cancelled
-        report = {"input": str(source), "output": str(target), **report}
-        with replacing(provenance_path(target), ".json") as beside:
-            beside.write_text(json.dumps(report, indent=2) + "\n")
-            write_volume(thin, target)
+        volume = read_input(source, series)
+        # Adapted weights appear with the result or not at all.
+        with nullcontext() if weights is None else replacing(weights, ".safetensors") as kept:
+            settings = replace(settings, save_weights=kept)
+            thin, report = enhance_volume(volume, settings, progress, cancelled, say)
+            if cancelled():
+                raise Cancelled
+            report = {"input": str(source), "output": str(target), **report}
+            if weights is not None:
+                report["adapted_weights"] = str(weights)
+            with replacing(provenance_path(target), ".json") as beside:
+                beside.write_text(json.dumps(report, indent=2) + "\n")
+                write_volume(thin, target)
     except MemoryError as error:
         raise UserError(f"{source}: not enough memory for the result; choose a larger --spacing") from error
     return report
@@ -135,6 +152,8 @@ def enhance_volume(
         resolve_device(settings.device)
     axis = through_plane_axis(volume, settings.axis)
     name, card = choose_method(settings.method, settings.checkpoint)
+    adaptation = {option: getattr(settings, option) for option in ADAPTATION_OPTIONS}
+    check_adaptation(name, **adaptation)
     acquisition, thickness_from = acquisition_of(volume, axis, settings.thickness)
     _check_thickness(acquisition, thickness_from)
     factor = card["window"]["factor"] if card else None
@@ -157,7 +176,7 @@ def enhance_volume(
 
     options = Options(
         axis, settings.checkpoint, settings.tiling, settings.consistency, settings.device, settings.precision,
-        note, used.update,
+        **adaptation, say=note, record=used.update,
     )  # fmt: skip
     hu = volume if scale == "hu" else replace(volume, voxels=to_hu(volume.voxels.astype(np.float32)))
     thin = METHODS[name].enhance(hu, target_spacing, acquisition, options, progress, cancelled)
@@ -185,6 +204,7 @@ def enhance_volume(
         "tiling": settings.tiling if card else None,
         "device": used.get("device", "cpu"),
         "precision": used.get("precision"),
+        "adaptation": used.get("adaptation"),
         "made_consistent": settings.consistency and settings.tiling != "authors" if card else None,
         "consistency_hu": measured and measured.as_dict(),
         "warnings": warnings,

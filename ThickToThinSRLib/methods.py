@@ -10,6 +10,7 @@ the result has the input's type, axis order and directions.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +20,16 @@ import numpy as np
 from .acquisition import Acquisition
 from .consistency import ConsistencyProjection, ConsistentInterpolation
 from .errors import Cancelled, UserError
-from .intensity import HU_WINDOW, to_hu
+from .intensity import HU_WINDOW, outside_window, to_hu
 from .linear import interpolation_matrix, slab_columns, slabs
 from .sliding_window import TILINGS, predict
 from .volume import Volume, cast, cast_in_place, refined, slice_count
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
-# Width in HU of the band outside the networks' window over which the interpolated input takes over.
-_BAND = 64.0
+# What only methods that adapt to the scan can be told; see `Options`.
+ADAPTATION_OPTIONS = ("minutes", "epochs", "planes", "network", "save_weights")
+PLANES = ("both", "coronal", "sagittal")
+ADAPTED_NETWORKS = ("unet", "msd")
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,16 @@ class Options:
         Whether a network's result is made consistent with the input.
     device, precision : str
         Where and how exactly a network runs.
+    minutes : float, optional
+        How long a method that adapts its network to the scan may take for that; 0: not at all.
+    epochs : int, optional
+        The same in passes over the scan's slices.
+    planes : {"both", "coronal", "sagittal"}, optional
+        Whose result to give, where a network works on these planes: the mean by default.
+    network : {"unet", "msd"}, optional
+        Which network to adapt.
+    save_weights : Path, optional
+        Where to write the adapted weights.
     say : callable
         Takes a line for the user: what was assumed or had to give way.
     record : callable
@@ -57,18 +70,36 @@ class Options:
     consistency: bool = True
     device: str = "auto"
     precision: str = "auto"
+    minutes: float | None = None
+    epochs: int | None = None
+    planes: str | None = None
+    network: str | None = None
+    save_weights: Path | None = None
     say: Callable[[str], None] = lambda line: None
     record: Callable[[dict], None] = lambda facts: None
 
 
 @dataclass(frozen=True)
 class Method:
-    """One way to make thin slices."""
+    """One way to make thin slices.
+
+    Attributes
+    ----------
+    name, description : str
+        For the user.
+    enhance : callable
+        See the module's docstring.
+    network : str, optional
+        The architecture whose weights it uses.
+    options : frozenset of str
+        Those of :data:`ADAPTATION_OPTIONS` that it takes.
+    """
 
     name: str
     description: str
     enhance: Callable[..., Volume]
     network: str | None = None
+    options: frozenset[str] = frozenset()
 
 
 def enhance_by_interpolation(volume, target_spacing, acquisition, options, progress, cancelled) -> Volume:
@@ -170,15 +201,14 @@ def _finish(thin, thick, acquisition, target_spacing, released, consistent, prog
 def _outside_window_interpolated(hu, measured, interpolate, spread) -> np.ndarray:
     """Blend to the interpolated input where the input lies outside the networks' window.
 
-    There (metal, dense contrast, padding values) the network saw clipped values. The blend is full from
-    `_BAND` HU outside the window on, in each thick slice, and fades linearly towards the next one.
+    There (metal, dense contrast, padding values) the network saw clipped values. The blend fades linearly
+    from each thick slice towards the next one.
     """
-    low, high = HU_WINDOW
-    beyond = np.maximum(low - measured, measured - high)
-    if not (beyond > 0).any():
+    outside = outside_window(measured)
+    touched = (outside > 0).any(axis=0)
+    if not touched.any():
         return hu
-    touched = (beyond > 0).any(axis=0)
-    share = spread.astype(np.float32) @ np.clip(beyond[:, touched] / _BAND, 0.0, 1.0)
+    share = spread.astype(np.float32) @ outside[:, touched]
     interpolated = interpolate.astype(np.float32) @ measured[:, touched]
     hu[:, touched] += share * (interpolated - hu[:, touched])
     return hu
@@ -218,6 +248,34 @@ METHODS: dict[str, Method] = {
         ),
     )
 }
+
+
+def check_adaptation(
+    method: str,
+    minutes: float | None = None,
+    epochs: int | None = None,
+    planes: str | None = None,
+    network: str | None = None,
+    save_weights: Path | None = None,
+) -> None:
+    """Raise UserError if an adaptation option has a bad value, or was given to a method without it."""
+    for name in ("minutes", "epochs"):
+        value = locals()[name]
+        if value is not None and not (math.isfinite(value) and value >= 0):
+            raise UserError(f"--{name} must be a number of at least 0, not {value:g}")
+    if minutes is not None and epochs is not None:
+        raise UserError("give either --minutes or --epochs, not both")
+    for name, known in (("planes", PLANES), ("network", ADAPTED_NETWORKS)):
+        value = locals()[name]
+        if value is not None and value not in known:
+            raise UserError(f"--{name} must be one of {', '.join(known)}, not {value!r}")
+    if save_weights is not None and save_weights.suffix != ".safetensors":
+        raise UserError(f"{save_weights}: the name of a weights file must end in .safetensors")
+    for name in ADAPTATION_OPTIONS:
+        if locals()[name] is not None and name not in METHODS[method].options:
+            taking = [entry.name for entry in METHODS.values() if name in entry.options]
+            those = f"only {' and '.join(taking)} do" if taking else "none does"
+            raise UserError(f"method {method} does not take --{name.replace('_', '-')}; {those}")
 
 
 def acquisition_of(volume: Volume, axis: int, thickness: float | None) -> tuple[Acquisition, str]:
