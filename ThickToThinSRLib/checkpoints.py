@@ -113,8 +113,8 @@ def load_network(path: str | os.PathLike) -> torch.nn.Module:
     Returns
     -------
     torch.nn.Module
-        ``(B, 1, D, H, W)`` in [0, 1] to ``(B, 1, D_out, H, W)``; its attributes ``name``, ``window`` and
-        ``card`` are the architecture's name, its WindowSpec and what :func:`read_card` gives.
+        See its class for what it reads; its attributes ``name``, ``window`` and ``card`` are the
+        architecture's name, its WindowSpec and what :func:`read_card` gives.
 
     Raises
     ------
@@ -148,8 +148,12 @@ def _window(fields: dict[str, Any], label: str) -> WindowSpec:
     from .networks import WindowSpec
 
     names = WindowSpec.__dataclass_fields__.keys()
-    sound = all(type(value) is int and (value > 0 or key == "margin") for key, value in fields.items())
-    if fields.keys() != names or not sound or fields["margin"] < 0:
+    sound = all(
+        (type(value) is int and (value > 0 or key in ("margin", "first_output")))
+        or (key == "factor" and value is None)
+        for key, value in fields.items()
+    )
+    if fields.keys() != names or not sound or min(fields["margin"], fields["first_output"]) < 0:
         raise UserError(f"{label}: its description of windows is damaged: {fields}")
     return WindowSpec(**fields)
 
@@ -281,3 +285,8 @@ def bundled_models() -> list[BundledModel]:
             raise UserError(f"{path}: missing, or not the file that was shipped; install the project again")
         found.append(BundledModel(path, read_card(path), expected))
     return found
+
+
+def bundled_checkpoint(network: str) -> Path | None:
+    """The weights of an architecture that ship with the project, the first in the index; None if none do."""
+    return next((model.path for model in bundled_models() if model.card["network"] == network), None)

@@ -67,7 +67,8 @@ def models(options, reporter, cancelled) -> None:
         print("no weights are bundled; `import-checkpoint` converts published ones")
     for entry in entries:
         card = entry.card
-        print(f"{entry.path.name}: {card['title']} {card['version']}, factor {card['window']['factor']}")
+        factor = card["window"]["factor"] or "any"
+        print(f"{entry.path.name}: {card['title']} {card['version']}, upsampling factor {factor}")
         print(f"  licence {card['licence']}; origin: {card['origin']}; sha256 {entry.sha256} (verified)")
 
 

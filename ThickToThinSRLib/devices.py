@@ -68,6 +68,8 @@ class Runner:
         at the 99.9th percentile.
     say : callable
         Takes a line for the user.
+    unit_hu : float
+        HU of one unit of what the network predicts.
     """
 
     memory_errors = (torch.OutOfMemoryError, MemoryError)
@@ -80,8 +82,10 @@ class Runner:
         device: str = "auto",
         precision: str = "auto",
         say: Callable[[str], None] = lambda line: None,
+        unit_hu: float = HU_WINDOW[1] - HU_WINDOW[0],
     ):
         self.window = window
+        self.unit_hu = unit_hu
         self.device = resolve_device(device)
         self.network = network
         self.say = say
@@ -121,7 +125,7 @@ class Runner:
         """``float16`` if this tile bears it, else ``float32``."""
         exact = self._forward(tensor, "float32").float()
         lowered = self._forward(tensor, "float16").float()
-        error = (lowered - exact).abs().flatten() * (HU_WINDOW[1] - HU_WINDOW[0])
+        error = (lowered - exact).abs().flatten() * self.unit_hu
         tail = float(np.percentile(error.cpu().numpy(), 99.9))
         mean = float(error.mean())
         # Written so that a NaN, which half precision can produce, keeps the full one.

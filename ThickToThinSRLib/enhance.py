@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable
@@ -15,13 +14,14 @@ import numpy as np
 from . import __version__, consistency
 from .acquisition import Acquisition
 from .errors import Cancelled, UserError
-from .files import check_finite, check_free, read_volume, replacing, volume_suffix, write_volume
+from .files import check_finite, check_free, read_volume, replacing
 from .intensity import resolve_intensity, to_hu, to_unit
 from .memory import available_memory
 from .methods import ADAPTATION_OPTIONS, METHODS, Options, acquisition_of, check_adaptation
+from .results import asked_for, check_target, write_result
 from .volume import Volume, cast, check_target_spacing, through_plane_axis
 
-DEFAULT_METHOD = "consistent"
+DEFAULT_METHOD = "universal"
 DEFAULT_SPACING = 1.0
 # Slice thickness over slice spacing: 1 mm every 20 mm, and slabs of 10 mm every 1 mm, are about the extremes.
 _THICKNESS_SHARES = (0.01, 20.0)
@@ -90,7 +90,9 @@ def enhance_file(
     cancelled: Callable[[], bool] = lambda: False,
     say: Callable[[str], None] = lambda line: None,
 ) -> dict:
-    """Enhance `source` into the file `target` and write ``<target>.provenance.json`` beside it.
+    """Enhance `source` into `target` and write ``<target>.provenance.json`` beside it.
+
+    `target` is a volume file or, where `source` is a DICOM folder, a new folder for a derived series.
 
     Returns
     -------
@@ -105,10 +107,8 @@ def enhance_file(
         If `cancelled` said so; then nothing was written either.
     """
     target = Path(target)
-    volume_suffix(target)
-    check_free(target, overwrite, source)
-    check_free(provenance_path(target), overwrite=True)
-    weights = settings.save_weights
+    check_target(source, target, overwrite)
+    weights, asked = settings.save_weights, asked_for(settings, Settings())
     if weights is not None:
         check_free(weights, overwrite, source)
     try:
@@ -119,20 +119,13 @@ def enhance_file(
             thin, report = enhance_volume(volume, settings, progress, cancelled, say)
             if cancelled():
                 raise Cancelled
-            report = {"input": str(source), "output": str(target), **report}
+            report = {"input": str(source), "output": str(target), "asked": asked, **report}
             if weights is not None:
                 report["adapted_weights"] = str(weights)
-            with replacing(provenance_path(target), ".json") as beside:
-                beside.write_text(json.dumps(report, indent=2) + "\n")
-                write_volume(thin, target)
+            write_result(thin, source, target, report, progress, cancelled)
     except MemoryError as error:
         raise UserError(f"{source}: not enough memory for the result; choose a larger --spacing") from error
     return report
-
-
-def provenance_path(target: Path) -> Path:
-    """Where the provenance of the result `target` is kept."""
-    return target.with_name(target.name + ".provenance.json")
 
 
 def enhance_volume(
@@ -158,13 +151,12 @@ def enhance_volume(
     _check_thickness(acquisition, thickness_from)
     factor = card["window"]["factor"] if card else None
     target_spacing = choose_spacing(settings, acquisition.spacing, factor)
-    _check_memory(volume, axis, acquisition, target_spacing, factor)
+    _check_memory(volume, axis, acquisition, target_spacing, card)
     scale = resolve_intensity(settings.intensity, volume.voxels)
     described = describe(volume, axis, acquisition, thickness_from, scale)
     warnings = list(find_warnings(volume, scale, acquisition, card))
     say(f"input: {described}")
-    chosen = "" if settings.method or card else " (no weights are given)"
-    say(f"method: {name}{chosen}, to slices every {target_spacing:g} mm")
+    say(f"method: {name}, to slices every {target_spacing:g} mm")
     for warning in warnings:
         say(f"warning: {warning}")
     notes: list[str] = []
@@ -175,8 +167,8 @@ def enhance_volume(
         say(line)
 
     options = Options(
-        axis, settings.checkpoint, settings.tiling, settings.consistency, settings.device, settings.precision,
-        **adaptation, say=note, record=used.update,
+        axis, card and Path(card["path"]), settings.tiling, settings.consistency, settings.device,
+        settings.precision, **adaptation, say=note, record=used.update,
     )  # fmt: skip
     hu = volume if scale == "hu" else replace(volume, voxels=to_hu(volume.voxels.astype(np.float32)))
     thin = METHODS[name].enhance(hu, target_spacing, acquisition, options, progress, cancelled)
@@ -217,6 +209,8 @@ def enhance_volume(
 def choose_method(method: str | None, checkpoint: Path | None) -> tuple[str, dict | None]:
     """The method to use and the card of its weights; a checkpoint alone implies its method.
 
+    Without a checkpoint a method takes the weights that come with the program.
+
     Raises
     ------
     UserError
@@ -224,12 +218,15 @@ def choose_method(method: str | None, checkpoint: Path | None) -> tuple[str, dic
     """
     if method is not None and method not in METHODS:
         raise UserError(f"method {method!r} is not one of {', '.join(METHODS)}")
-    if checkpoint is None:
-        if method is not None and METHODS[method].network is not None:
-            raise UserError(f"method {method} needs weights: give --checkpoint FILE.safetensors")
-        return method or DEFAULT_METHOD, None
-    from .checkpoints import checksum, read_card
+    from .checkpoints import bundled_checkpoint, checksum, read_card
 
+    if checkpoint is None:
+        method = method or DEFAULT_METHOD
+        if METHODS[method].network is None:
+            return method, None
+        checkpoint = bundled_checkpoint(METHODS[method].network)
+        if checkpoint is None:
+            raise UserError(f"method {method} needs weights: give --checkpoint FILE.safetensors")
     card = read_card(checkpoint)
     implied = [name for name, entry in METHODS.items() if entry.network == card["network"]]
     if not implied:
@@ -237,7 +234,7 @@ def choose_method(method: str | None, checkpoint: Path | None) -> tuple[str, dic
     if method not in (None, *implied):
         raise UserError(f"{checkpoint}: holds weights of {implied[0]}, not of {method}")
     factor = card["window"].get("factor")
-    if not isinstance(factor, int) or factor < 1:
+    if factor is not None and (not isinstance(factor, int) or factor < 1):
         raise UserError(f"{checkpoint}: its upsampling factor is damaged: {factor!r}")
     return implied[0], {**card, "path": str(checkpoint), "sha256": checksum(checkpoint)}
 
@@ -295,7 +292,7 @@ def _check_thickness(acquisition: Acquisition, thickness_from: str) -> None:
 
 
 def _check_memory(
-    volume: Volume, axis: int, acquisition: Acquisition, target_spacing: float, factor: int | None
+    volume: Volume, axis: int, acquisition: Acquisition, target_spacing: float, card: dict | None
 ) -> None:
     """Refuse a result that cannot fit, before any work is done."""
     slices = volume.voxels.shape[2 - axis]
@@ -304,9 +301,12 @@ def _check_memory(
     thin = (slices - 1) * acquisition.spacing / target_spacing + 1
     # A network's result is float32 until the end; the writer needs a copy in the input's type.
     itemsize = volume.voxels.dtype.itemsize
-    needed = thin * pixels * (max(itemsize, 4 if factor else 0) + itemsize)
-    if factor and abs(acquisition.spacing / target_spacing / factor - 1) > 1e-6:
-        needed += ((slices - 1) * factor + 1) * pixels * 4  # the network's own slices, before resampling
+    needed = thin * pixels * (max(itemsize, 4 if card else 0) + itemsize)
+    if card:
+        # The network's own slices before resampling, or the interpolation that it reads.
+        factor = card["window"]["factor"] or 4
+        if abs(acquisition.spacing / target_spacing / factor - 1) > 1e-6 or card["window"]["factor"] is None:
+            needed += ((slices - 1) * factor + 1) * pixels * 4
     # Maps along the slices are matrices, of which several are alive while they are made.
     extended = thin + 3 * acquisition.thickness / target_spacing
     needed += 4 * 8 * extended * extended

@@ -7,6 +7,8 @@ import numpy as np
 from .errors import UserError
 
 HU_WINDOW = (-1024.0, 2048.0)
+# Width in HU of the band outside the window over which the interpolated input takes over from a network.
+_BAND = 64.0
 INTENSITIES = ("auto", "hu", "unit")
 
 
@@ -44,3 +46,9 @@ def resolve_intensity(choice: str, voxels: np.ndarray) -> str:
     if choice == "unit" and voxels.dtype.kind != "f":
         raise UserError(f"whole numbers ({voxels.dtype}) cannot be on the [0, 1] scale: use --intensity hu")
     return detect_intensity(voxels) if choice == "auto" else choice
+
+
+def outside_window(hu: np.ndarray) -> np.ndarray:
+    """How far values lie outside the networks' window: 0 inside, 1 from a narrow band outside on."""
+    low, high = HU_WINDOW
+    return np.clip(np.maximum(low - hu, hu - high) / _BAND, 0.0, 1.0)

@@ -23,6 +23,7 @@ from .errors import Cancelled, UserError
 from .intensity import HU_WINDOW, outside_window, to_hu
 from .linear import interpolation_matrix, slab_columns, slabs
 from .sliding_window import TILINGS, predict
+from .universal import enhance_universally
 from .volume import Volume, cast, cast_in_place, refined, slice_count
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
@@ -233,6 +234,13 @@ METHODS: dict[str, Method] = {
             "the smoothest volume whose thick slices are the input's: sharper than interpolation, above all "
             "where slices overlap; needs no weights",
             enhance_consistently,
+        ),
+        Method(
+            "universal",
+            "a network that corrects the consistent interpolation, for any spacing and overlap; its weights "
+            "come with the program",
+            enhance_universally,
+            network="universal",
         ),
         Method(
             "tvsrn",

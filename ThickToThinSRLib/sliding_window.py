@@ -156,24 +156,61 @@ def predict(
     out = np.zeros((window.factor * (slices - 1) + 1, height, width), np.float32)
     # From the middle outwards: what a runner decides by its first tile, it decides by the body, not by air.
     for count, part in enumerate(_middle_first(depth)):
-        block = _unit_block(thick, part)
-        while True:
-            rows, columns = (tile_parts(size, runner.tile, window, tiling) for size in (height, width))
-            tiles = [(row, column) for row in _middle_first(rows) for column in _middle_first(columns)]
-            prediction = np.zeros((len(part.weights), height, width), np.float32)
-            try:
-                for number, (row, column) in enumerate(tiles):
-                    if cancelled():
-                        raise Cancelled
-                    _add_tile(prediction, block, part, row, column, runner)
-                    progress("network", count * len(tiles) + number + 1, len(depth) * len(tiles))
-                break
-            except runner.memory_errors as error:
-                # Not inside the handler's frame: the traceback would keep the failed tensors alive.
-                reason = str(error)
-            runner.shrink(reason, max(rows[0].length, columns[0].length), tiling != "authors")
+        prediction = predict_block(
+            _unit_block(thick, part),
+            part,
+            window,
+            tiling,
+            runner,
+            lambda done, total, first=count: progress("network", first * total + done, len(depth) * total),
+            cancelled,
+        )
         out[part.target] += part.weights[:, None, None] * prediction
     return out
+
+
+def predict_block(
+    block: np.ndarray,
+    part: Part,
+    window: WindowSpec,
+    tiling: str,
+    runner: Callable[[np.ndarray], np.ndarray],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> np.ndarray:
+    """What a network predicts from one window over whole slices, tile by tile.
+
+    Parameters
+    ----------
+    block : ndarray, shape (depth, H, W), float32
+        What the network reads.
+    part : Part
+        Which of its predicted slices are used: ``len(part.weights)`` from ``part.offset`` on.
+    runner
+        See :func:`predict`.
+    progress : callable
+        Takes the tiles done and their total.
+
+    Returns
+    -------
+    ndarray, shape (slices used, H, W), float32
+    """
+    height, width = block.shape[1:]
+    while True:
+        rows, columns = (tile_parts(size, runner.tile, window, tiling) for size in (height, width))
+        tiles = [(row, column) for row in _middle_first(rows) for column in _middle_first(columns)]
+        prediction = np.zeros((len(part.weights), height, width), np.float32)
+        try:
+            for number, (row, column) in enumerate(tiles):
+                if cancelled():
+                    raise Cancelled
+                _add_tile(prediction, block, part, row, column, runner)
+                progress(number + 1, len(tiles))
+            return prediction
+        except runner.memory_errors as error:
+            # Not inside the handler's frame: the traceback would keep the failed tensors alive.
+            reason = str(error)
+        runner.shrink(reason, max(rows[0].length, columns[0].length), tiling != "authors")
 
 
 def _middle_first(items: list) -> list:

@@ -53,7 +53,7 @@ def test_a_network_gives_what_the_plain_formulation_gives(name, arguments, size)
     torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", PLAIN)
 def test_predicting_many_chunks_of_windows_changes_nothing(name, monkeypatch):
     module = network(name)
     x = image(module, 2, 16, 24)
@@ -69,7 +69,7 @@ def test_an_input_of_a_wrong_shape_is_refused_with_the_right_one(shape):
         build("tvsrn")(torch.zeros(shape))
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", PLAIN)
 def test_several_threads_change_nothing_and_leave_their_number_as_it_was(name):
     module = network(name)
     x = image(module, 1, 32, 64)
@@ -105,7 +105,7 @@ def test_an_error_in_a_thread_reaches_the_caller(monkeypatch):
     assert torch.get_num_threads() == 2
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", PLAIN)
 def test_training_mode_without_drop_path_gives_the_prediction(name):
     module = network(name, drop_path=0.0)
     x = image(module, 2, 16, 24)
@@ -114,7 +114,7 @@ def test_training_mode_without_drop_path_gives_the_prediction(name):
     torch.testing.assert_close(module.train()(x), expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", PLAIN)
 def test_prediction_does_not_change_its_input(name):
     module = network(name)
     x = image(module, 1, 16, 16)
@@ -146,7 +146,7 @@ def test_gradients_are_those_of_the_plain_formulation():
     torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-5 * float(gradients[1].abs().max()))
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", PLAIN)
 def test_autocast_to_bfloat16_stays_close_and_trains(name):
     torch.manual_seed(0)
     module = build(name)
@@ -184,7 +184,7 @@ def test_parameters_number_as_in_the_released_code(name, count):
         assert sum(weight.numel() for weight in build(name).parameters()) == count
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", PLAIN)
 def test_a_module_built_without_memory_takes_its_weights_by_assignment(name):
     source = network(name)
     with torch.device("meta"):

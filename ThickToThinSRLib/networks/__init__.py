@@ -1,4 +1,6 @@
-"""The networks by name. Each is a plain torch module: (B, 1, D, H, W) in [0, 1] to (B, 1, D_out, H, W).
+"""The networks by name, each a plain torch module.
+
+Those of one factor map (B, 1, D, H, W) in [0, 1] to (B, 1, D_out, H, W); for the others see their classes.
 
 >>> from ThickToThinSRLib.networks import NETWORKS, build
 >>> network = build("tvsrn", factor=4)
@@ -17,7 +19,7 @@ import torch
 from torch import nn
 
 from ..errors import UserError
-from . import cthnet, tvsrn
+from . import cthnet, tvsrn, universal
 from .window_spec import WindowSpec
 
 __all__ = ["NETWORKS", "NetworkEntry", "WindowSpec", "build"]
@@ -35,8 +37,8 @@ class NetworkEntry:
         One line for the user.
     window : callable
         The constructor's arguments to the :class:`WindowSpec` of the network.
-    from_authors_state : callable
-        The authors' state dict to one with this project's names.
+    from_authors_state : callable, optional
+        The authors' state dict to one with this project's names, where authors released one.
     bytes_per_pixel : float
         Working memory of a float32 prediction for each pixel of a tile, with the released arguments.
     """
@@ -44,8 +46,8 @@ class NetworkEntry:
     module: type[nn.Module]
     description: str
     window: Callable[..., WindowSpec]
-    from_authors_state: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]
     bytes_per_pixel: float
+    from_authors_state: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]] | None = None
 
 
 NETWORKS: dict[str, NetworkEntry] = {
@@ -53,15 +55,21 @@ NETWORKS: dict[str, NetworkEntry] = {
         tvsrn.TVSRN,
         "TVSRN, transformer of the RPLHR-CT paper (MICCAI 2022), as its authors released it",
         tvsrn.window_for,
-        tvsrn.from_authors_state,
         bytes_per_pixel=4000,
+        from_authors_state=tvsrn.from_authors_state,
     ),
     "cthnet": NetworkEntry(
         cthnet.CTHNet,
         "CTH-Net, convolutions and transformer for chest CT, as its authors released it",
         cthnet.window_for,
-        cthnet.from_authors_state,
         bytes_per_pixel=9000,
+        from_authors_state=cthnet.from_authors_state,
+    ),
+    "universal": NetworkEntry(
+        universal.Universal,
+        "corrects the consistent interpolation at any position between slices of any spacing and overlap",
+        universal.window_for,
+        bytes_per_pixel=1000,
     ),
 }
 

@@ -13,8 +13,9 @@ class WindowSpec:
 
     Attributes
     ----------
-    factor : int
-        Upsampling factor r: thick slice i lies at thin slice ``r i``.
+    factor : int or None
+        Upsampling factor r: thick slice i lies at thin slice ``r i``. None: any target spacing; windows are
+        then channels of one thick slice, in and out.
     depth : int
         Thick slices that one window reads (D).
     stride : int
@@ -31,7 +32,7 @@ class WindowSpec:
         Border of a tile, in pixels, whose prediction is to be discarded.
     """
 
-    factor: int
+    factor: int | None
     depth: int
     stride: int
     first_output: int
