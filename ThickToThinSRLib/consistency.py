@@ -113,7 +113,7 @@ class ConsistentInterpolation:
         )
         self.weights = weights.astype(np.float32)
         self.solution = _solve_banded(normal, weights.T).astype(np.float32)
-        self.bounded = acquisition.overlap <= _BOUNDED_UP_TO_OVERLAP * spacing
+        self.passes = _BOUND_PASSES if acquisition.overlap <= _BOUNDED_UP_TO_OVERLAP * spacing else 0
         place = (first + np.arange(extended) * target_spacing) / spacing
         below = np.floor(place + 1e-6).astype(int)
         self.below = np.clip(below, 0, thick_slices - 1)
@@ -122,10 +122,10 @@ class ConsistentInterpolation:
     def __call__(self, thick: np.ndarray) -> np.ndarray:
         """Thin columns (N, pixels) of thick columns (M, pixels), float32 in HU."""
         thin = self.solution @ thick
-        if self.bounded:
+        if self.passes:
             low = np.minimum(thick[self.below], thick[self.above])
             high = np.maximum(thick[self.below], thick[self.above])
-            for _ in range(_BOUND_PASSES):
+            for _ in range(self.passes):
                 np.clip(thin, low, high, out=thin)
                 thin += self.solution @ (thick - self.weights @ thin)
         return thin[self.margin : self.margin + self.thin_slices]
