@@ -41,6 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for add in (
         _add_enhance,
+        _add_enhance_many,
         _add_import,
         _add_models,
         _add_simulate,
@@ -62,6 +63,8 @@ examples:
       slices every 1 mm, by the method that needs no weights
   thicktothin enhance DICOM_FOLDER chest_1mm.nrrd --thickness 5
       a series as it came from the scanner, with slices 5 mm thick
+  thicktothin enhance DICOM_FOLDER DICOM_FOLDER_1MM
+      a series as it came from the scanner to a derived series
   thicktothin enhance chest_5mm.nii.gz chest_1mm.nii.gz --checkpoint weights.safetensors
       by the network that the weights belong to
 """
@@ -85,12 +88,26 @@ def _add_enhance(subparsers) -> None:
         "output",
         type=_path,
         metavar="OUTPUT",
-        help="file to write (.nii.gz .nii .nrrd .mha); how it was made is written beside it",
+        help="file to write (.nii.gz .nii .nrrd .mha) or, if INPUT is DICOM, a new folder for a derived "
+        "series; how it was made is written beside it",
     )
     _add_result_options(parser.add_argument_group("the new slices"))
-    _add_input_options(parser.add_argument_group("the input, where its file does not tell or tells wrong"))
+    given = parser.add_argument_group("the input, where its file does not tell or tells wrong")
+    _add_input_options(given)
+    given.add_argument(
+        "--series", metavar="UID", help="which series of a DICOM folder that holds several (they are listed)"
+    )
     _add_network_options(parser.add_argument_group("networks"))
-    _add_adaptation_options(parser.add_argument_group("methods that adapt their network to the scan"))
+    adapting = parser.add_argument_group("methods that adapt their network to the scan")
+    _add_adaptation_options(adapting)
+    adapting.add_argument(
+        "--save-weights", type=_path, metavar="FILE", help="keep the adapted weights (.safetensors)"
+    )
+    _add_running_options(parser)
+    parser.set_defaults(run=commands.enhance)
+
+
+def _add_running_options(parser) -> None:
     running = parser.add_argument_group("running")
     running.add_argument(
         "--progress",
@@ -101,7 +118,27 @@ def _add_enhance(subparsers) -> None:
     running.add_argument(
         "--cancel-file", type=_path, metavar="FILE", help="stop, writing nothing, when this file appears"
     )
-    parser.set_defaults(run=commands.enhance)
+
+
+def _add_enhance_many(subparsers) -> None:
+    parser = subparsers.add_parser(
+        "enhance-many",
+        help="make thin-slice volumes from all volumes and DICOM series of a folder",
+        description="Make thin-slice volumes from all volume files and DICOM series of a folder and its "
+        "subfolders. Results keep the names of the inputs; what is there already is not made again. One that "
+        "fails is named and does not stop the rest. Several machines share the work by torchrun or a job "
+        "array.",
+        epilog=f"methods:\n{_method_list()}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("input", type=_path, metavar="INPUT_FOLDER", help="folder with the thick slices")
+    parser.add_argument("output", type=_path, metavar="OUTPUT_FOLDER", help="folder for the results")
+    _add_result_options(parser.add_argument_group("the new slices"))
+    _add_input_options(parser.add_argument_group("the inputs, where a file does not tell or tells wrong"))
+    _add_network_options(parser.add_argument_group("networks"))
+    _add_adaptation_options(parser.add_argument_group("methods that adapt their network to the scan"))
+    _add_running_options(parser)
+    parser.set_defaults(run=commands.enhance_many, save_weights=None)
 
 
 def _method_list() -> str:
@@ -141,9 +178,6 @@ def _add_input_options(group) -> None:
         metavar="MM",
         help="slice thickness; larger than the spacing where slices overlap (default: what DICOM says, else "
         "the spacing)",
-    )
-    group.add_argument(
-        "--series", metavar="UID", help="which series of a DICOM folder that holds several (they are listed)"
     )
     group.add_argument(
         "--axis",
@@ -201,9 +235,6 @@ def _add_adaptation_options(group) -> None:
         "--planes", choices=PLANES, help="the result of which planes to give (default: both, averaged)"
     )
     group.add_argument("--network", choices=ADAPTED_NETWORKS, help="which network to adapt (default: unet)")
-    group.add_argument(
-        "--save-weights", type=_path, metavar="FILE", help="keep the adapted weights (.safetensors)"
-    )
 
 
 def _add_import(subparsers) -> None:
@@ -217,6 +248,7 @@ def _add_import(subparsers) -> None:
     )
     parser.add_argument("target", type=_path, metavar="OUT.safetensors", help="file to write")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
+    _add_running_options(parser)
     parser.set_defaults(run=commands.import_checkpoint)
 
 

@@ -6,6 +6,7 @@ Every command takes the parsed options, a reporter (:mod:`~ThickToThinSRLib.work
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from .acquisition import Acquisition
@@ -15,9 +16,8 @@ from .errors import UserError
 from .files import check_free, volume_suffix, write_volume
 
 
-def enhance(options, reporter, cancelled) -> None:
-    """Thick volume or DICOM series to a thin volume file."""
-    settings = Settings(
+def _settings(options) -> Settings:
+    return Settings(
         method=options.method,
         checkpoint=options.checkpoint,
         spacing=options.spacing,
@@ -35,10 +35,14 @@ def enhance(options, reporter, cancelled) -> None:
         network=options.network,
         save_weights=options.save_weights,
     )
+
+
+def enhance(options, reporter, cancelled) -> None:
+    """Thick volume or DICOM series to a thin one: file to file, or series to file or series."""
     report = enhance_file(
         options.input,
         options.output,
-        settings,
+        _settings(options),
         options.series,
         options.overwrite,
         reporter.progress,
@@ -49,6 +53,32 @@ def enhance(options, reporter, cancelled) -> None:
     reporter.result(report)
 
 
+def enhance_many(options, reporter, cancelled) -> None:
+    """A folder of volumes and series to a folder of results; UserError at the end if one failed."""
+    from . import batch, shard
+    from .cases import find_cases
+
+    rank, size = shard.rank_and_size()
+    cases = shard.part(find_cases(options.input, options.output), rank, size)
+    settings = _settings(options)
+    settings = replace(settings, device=shard.local_device(settings.device))
+    if size > 1:
+        reporter.say(f"part {rank + 1} of {size}: {len(cases)} cases")
+    for case in cases:
+        reporter.case(case.name, batch.WAITING)
+
+    def tell(outcome: batch.Outcome) -> None:
+        reporter.case(outcome.case.name, outcome.state, outcome.reason, outcome.seconds)
+
+    outcomes = batch.enhance_many(cases, settings, options.overwrite, tell, reporter.progress, cancelled)
+    failed = [outcome.case.name for outcome in outcomes if outcome.state == batch.FAILED]
+    counts = {state: sum(o.state == state for o in outcomes) for state in (batch.DONE, batch.THERE)}
+    reporter.say(f"{counts[batch.DONE]} done, {counts[batch.THERE]} already there, {len(failed)} failed")
+    if failed:
+        raise UserError(f"{len(failed)} of {len(outcomes)} failed: {', '.join(failed)}")
+    reporter.result({"output": str(options.output), "cases": len(outcomes), **counts})
+
+
 def import_checkpoint(options, reporter, cancelled) -> None:
     """The authors' pickled weights to safetensors."""
     from .checkpoints import import_authors
@@ -56,6 +86,7 @@ def import_checkpoint(options, reporter, cancelled) -> None:
     check_free(options.target, options.overwrite, options.source)
     import_authors(options.source, options.target, overwrite=options.overwrite)
     reporter.say(f"written: {options.target}")
+    reporter.result({"output": str(options.target)})
 
 
 def models(options, reporter, cancelled) -> None:

@@ -61,7 +61,8 @@ def read_series(folder: str | os.PathLike, series_uid: str | None = None) -> Vol
     Volume
         Rescaled values (HU for CT) as int16 where that is exact, else int32 or float32; pixel padding is left
         as it is. ``slice_axis`` is 2 (k, along row x column); ``thickness`` is ``SliceThickness`` where all
-        slices agree. ``source`` holds identifiers (``instance_uids`` in slice order) and acquisition.
+        slices agree. ``source`` holds identifiers (``instance_uids`` and ``files`` in slice order) and
+        acquisition.
 
     Raises
     ------
@@ -82,6 +83,7 @@ def read_series(folder: str | os.PathLike, series_uid: str | None = None) -> Vol
         voxels = stacked(_values(stack.slices))
     source = {key: _text(chosen[0][1], keyword) for key, keyword in _SOURCE.items()}
     source["instance_uids"] = list(dict.fromkeys(piece.instance_uid for piece in stack.slices))
+    source["files"] = list(dict.fromkeys(str(piece.path) for piece in stack.slices))
     return Volume(
         voxels,
         stack.spacing,
@@ -110,7 +112,7 @@ def _series_in(folder: Path) -> dict[str, _Series]:
         folders.sort()
         for name in sorted(names):
             empty = False
-            header = _header(Path(place) / name)
+            header = image_header(Path(place) / name)
             if header is not None:
                 found[str(header.SeriesInstanceUID)].append((Path(place) / name, header))
     if empty:
@@ -122,7 +124,7 @@ def _unreadable(error: OSError) -> None:
     raise UserError(f"{error.filename}: this folder cannot be read ({error.strerror})") from error
 
 
-def _header(path: Path) -> Dataset | None:
+def image_header(path: Path) -> Dataset | None:
     """The header of an image; None for other files, other objects, and localizers."""
     import pydicom
     from pydicom.uid import MediaStorageDirectoryStorage
@@ -155,7 +157,7 @@ def _header(path: Path) -> Dataset | None:
 
 def _chosen(found: dict[str, _Series], folder: Path, series_uid: str | None) -> _Series:
     # Screenshots and dose reports are images too, but none of them says where it lies in the patient.
-    volumes = {uid: series for uid, series in found.items() if any(_has_place(h) for _, h in series)}
+    volumes = {uid: series for uid, series in found.items() if any(has_place(h) for _, h in series)}
     listing = "; ".join(_described(uid, series) for uid, series in volumes.items())
     if series_uid is not None:
         if series_uid not in volumes:
@@ -168,7 +170,8 @@ def _chosen(found: dict[str, _Series], folder: Path, series_uid: str | None) -> 
     return next(iter(volumes.values()))
 
 
-def _has_place(header: Dataset) -> bool:
+def has_place(header: Dataset) -> bool:
+    """Whether an image says where it lies in the patient."""
     return "ImagePositionPatient" in header or "PerFrameFunctionalGroupsSequence" in header
 
 

@@ -181,11 +181,38 @@ def replacing(path: Path, suffix: str):
         _temporaries.discard(temporary)
 
 
+@contextlib.contextmanager
+def folder_replacing(path: Path):
+    """Yield a temporary folder beside `path` that takes its place when the block ends without an error."""
+    path = Path(path)
+    try:
+        temporary = Path(tempfile.mkdtemp(prefix=".thicktothin-", dir=path.parent))
+    except OSError as error:
+        raise UserError(f"{path}: cannot write into the folder {path.parent} ({error.strerror})") from error
+    _temporaries.add(temporary)
+    try:
+        yield temporary
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o777 & ~mask)  # mkdtemp makes it private to its owner
+        if path.exists():
+            shutil.rmtree(path)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"{path}: could not be written ({error.strerror or error})") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        _temporaries.discard(temporary)
+
+
 def remove_temporaries() -> None:
-    """Remove the files that this process was about to write; for a process that is ended in a hurry."""
+    """Remove what this process was about to write; for a process that is ended in a hurry."""
     for path in list(_temporaries):
-        with contextlib.suppress(OSError):
-            path.unlink()
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 @contextlib.contextmanager

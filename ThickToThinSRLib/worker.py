@@ -5,6 +5,7 @@ Progress, results and errors leave as one JSON object a line on standard output:
     {"version": 1, "event": "progress", "stage": "network", "done": 3, "total": 31, "seconds_left": 84.2}
     {"version": 1, "event": "result", "output": "thin.nrrd", ...}
     {"version": 1, "event": "error", "message": "..."}
+    {"version": 1, "event": "case", "name": "a.nii.gz", "state": "done", ...}      (of many inputs)
 
 Cancel comes in as a file that appears, as a signal to end, or as the death of the parent process.
 """
@@ -134,6 +135,11 @@ class SilentReporter:
     def result(self, report: dict) -> None:
         pass
 
+    def case(self, name: str, state: str, reason: str = "", seconds: float | None = None) -> None:
+        """How far one of many inputs is; a failure is never silent."""
+        if reason:
+            print(f"thicktothin: {name}: {state}: {reason}", file=sys.stderr)
+
     def error(self, message: str) -> None:
         print(f"thicktothin: {message}", file=sys.stderr)
 
@@ -166,6 +172,13 @@ class BarReporter(SilentReporter):
 
     def result(self, report: dict) -> None:
         self._close()
+
+    def case(self, name: str, state: str, reason: str = "", seconds: float | None = None) -> None:
+        self._close()
+        if reason:
+            super().case(name, state, reason)
+        else:
+            print(f"{name}: {state}" + (f" in {seconds:.1f} s" if seconds is not None else ""), flush=True)
 
     def error(self, message: str) -> None:
         self._close()
@@ -204,6 +217,9 @@ class JsonReporter(SilentReporter):
 
     def result(self, report: dict) -> None:
         self._emit("result", **report)
+
+    def case(self, name: str, state: str, reason: str = "", seconds: float | None = None) -> None:
+        self._emit("case", name=name, state=state, reason=reason, seconds=seconds)
 
     def error(self, message: str) -> None:
         self._emit("error", message=message)

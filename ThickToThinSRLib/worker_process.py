@@ -56,8 +56,10 @@ class WorkerProcess:
         Existing folder of the caller's: the cancel file will appear in it, the process should run in it.
     source_name : str, optional
         What the user calls the input; takes the place of `source` in the worker's messages.
+    command : str
+        Command of the command line that takes `source`, `target` and a cancel file.
     options
-        Options of ``enhance`` by name; those that are None are left out.
+        Options of the command by name; those that are None or False are left out, True is a bare flag.
 
     Attributes
     ----------
@@ -74,16 +76,18 @@ class WorkerProcess:
         target: Path,
         folder: Path,
         source_name: str | None = None,
+        command: str = "enhance",
         **options,
     ):
         self.folder = Path(folder)
         self._source, self._source_name = str(source), source_name or str(source)
         self._cancel_file = self.folder / "cancel"
-        self.command = [str(python), "-m", __package__, "enhance", str(source), str(target)]
+        self.command = [str(python), "-m", __package__, command, str(source), str(target)]
         self.command += ["--progress", "json", "--cancel-file", str(self._cancel_file)]
         for name, value in options.items():
-            if value is not None:
-                self.command += [f"--{name.replace('_', '-')}", str(value)]
+            if value is not None and value is not False:
+                self.command.append(f"--{name.replace('_', '-')}")
+                self.command += [] if value is True else [str(value)]
         # The library need not be installed: the worker takes the same one as the caller.
         paths = [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH")]
         self.environment = {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
