@@ -18,9 +18,8 @@ from .cases import Case
 from .enhance import Settings
 from .errors import Cancelled, UserError
 from .results import asked_for, provenance_path
+from .worker import DONE, FAILED, RUNNING, THERE
 from .worker_process import WorkerFailed, WorkerProcess, run
-
-WAITING, RUNNING, THERE, DONE, FAILED = "waiting", "running", "already there", "done", "failed"
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ def enhance_many(
         If `cancelled` said so; the results made so far stay.
     """
     outcomes = []
-    for number, case in enumerate(cases):
+    for case in cases:
         if cancelled():
             raise Cancelled
         if not overwrite and is_there(case, settings):
@@ -73,7 +72,6 @@ def enhance_many(
             outcome = _enhance(case, settings, progress, cancelled)
         outcomes.append(outcome)
         tell(outcome)
-        progress("cases", number + 1, len(cases))
     return outcomes
 
 

@@ -14,6 +14,7 @@ from .acquisition import simulate as simulate_acquisition
 from .enhance import Settings, enhance_file, read_input
 from .errors import UserError
 from .files import check_free, volume_suffix, write_volume
+from .worker import DONE, FAILED, THERE, WAITING
 
 
 def _settings(options) -> Settings:
@@ -65,15 +66,15 @@ def enhance_many(options, reporter, cancelled) -> None:
     if size > 1:
         reporter.say(f"part {rank + 1} of {size}: {len(cases)} cases")
     for case in cases:
-        reporter.case(case.name, batch.WAITING)
+        reporter.case(case.name, WAITING)
 
     def tell(outcome: batch.Outcome) -> None:
         reporter.case(outcome.case.name, outcome.state, outcome.reason, outcome.seconds)
 
     outcomes = batch.enhance_many(cases, settings, options.overwrite, tell, reporter.progress, cancelled)
-    failed = [outcome.case.name for outcome in outcomes if outcome.state == batch.FAILED]
-    counts = {state: sum(o.state == state for o in outcomes) for state in (batch.DONE, batch.THERE)}
-    reporter.say(f"{counts[batch.DONE]} done, {counts[batch.THERE]} already there, {len(failed)} failed")
+    failed = [outcome.case.name for outcome in outcomes if outcome.state == FAILED]
+    counts = {state: sum(o.state == state for o in outcomes) for state in (DONE, THERE)}
+    reporter.say(f"{counts[DONE]} done, {counts[THERE]} already there, {len(failed)} failed")
     if failed:
         raise UserError(f"{len(failed)} of {len(outcomes)} failed: {', '.join(failed)}")
     reporter.result({"output": str(options.output), "cases": len(outcomes), **counts})

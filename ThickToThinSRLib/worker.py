@@ -26,6 +26,8 @@ from .files import remove_temporaries
 
 PROTOCOL_VERSION = 1
 EXIT_DONE, EXIT_UNEXPECTED, EXIT_BAD_INPUT, EXIT_CANCELLED = 0, 1, 2, 3
+# States of a case of `enhance-many`.
+WAITING, RUNNING, THERE, DONE, FAILED = "waiting", "running", "already there", "done", "failed"
 _POLL_SECONDS, _GRACE_SECONDS = 0.2, 1.0
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
@@ -137,7 +139,7 @@ class SilentReporter:
 
     def case(self, name: str, state: str, reason: str = "", seconds: float | None = None) -> None:
         """How far one of many inputs is; a failure is never silent."""
-        if reason:
+        if state == FAILED:
             print(f"thicktothin: {name}: {state}: {reason}", file=sys.stderr)
 
     def error(self, message: str) -> None:
@@ -175,9 +177,9 @@ class BarReporter(SilentReporter):
 
     def case(self, name: str, state: str, reason: str = "", seconds: float | None = None) -> None:
         self._close()
-        if reason:
+        if state == FAILED:
             super().case(name, state, reason)
-        else:
+        elif state in (DONE, THERE):
             print(f"{name}: {state}" + (f" in {seconds:.1f} s" if seconds is not None else ""), flush=True)
 
     def error(self, message: str) -> None:
