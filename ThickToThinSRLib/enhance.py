@@ -144,7 +144,7 @@ def enhance_volume(
 
         resolve_device(settings.device)
     axis = through_plane_axis(volume, settings.axis)
-    name, card = choose_method(settings.method, settings.checkpoint)
+    name, card = choose_method(settings.method, settings.checkpoint, settings.network)
     adaptation = {option: getattr(settings, option) for option in ADAPTATION_OPTIONS}
     check_adaptation(name, **adaptation)
     acquisition, thickness_from = acquisition_of(volume, axis, settings.thickness)
@@ -206,10 +206,13 @@ def enhance_volume(
     return thin, report
 
 
-def choose_method(method: str | None, checkpoint: Path | None) -> tuple[str, dict | None]:
+def choose_method(
+    method: str | None, checkpoint: Path | None, network: str | None = None
+) -> tuple[str, dict | None]:
     """The method to use and the card of its weights; a checkpoint alone implies its method.
 
-    Without a checkpoint a method takes the weights that come with the program.
+    Without a checkpoint a method takes the weights that come with the program; the card is None if there are
+    none for the asked `network` and the method can train it from the start.
 
     Raises
     ------
@@ -224,15 +227,22 @@ def choose_method(method: str | None, checkpoint: Path | None) -> tuple[str, dic
         method = method or DEFAULT_METHOD
         if METHODS[method].network is None:
             return method, None
-        checkpoint = bundled_checkpoint(METHODS[method].network)
+        wanted = network if network in METHODS[method].untrained else METHODS[method].network
+        checkpoint = bundled_checkpoint(wanted)
+        if checkpoint is None and wanted in METHODS[method].untrained:
+            return method, None
         if checkpoint is None:
             raise UserError(f"method {method} needs weights: give --checkpoint FILE.safetensors")
     card = read_card(checkpoint)
-    implied = [name for name, entry in METHODS.items() if entry.network == card["network"]]
+    implied = [
+        name for name, entry in METHODS.items() if card["network"] in {entry.network, *entry.untrained}
+    ]
     if not implied:
         raise UserError(f"{checkpoint}: holds weights of {card['network']!r}, which no method here uses")
     if method not in (None, *implied):
         raise UserError(f"{checkpoint}: holds weights of {implied[0]}, not of {method}")
+    if network not in (None, card["network"]):
+        raise UserError(f"{checkpoint}: holds weights of {card['network']}, not of --network {network}")
     factor = card["window"].get("factor")
     if factor is not None and (not isinstance(factor, int) or factor < 1):
         raise UserError(f"{checkpoint}: its upsampling factor is damaged: {factor!r}")

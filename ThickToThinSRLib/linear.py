@@ -33,6 +33,12 @@ def interpolation_matrix(
     )
 
 
+def linear_matrix(slices: int, spacing: float, count: int, target_spacing: float) -> np.ndarray:
+    """Linear interpolation along the slices as a matrix, (count, slices)."""
+    where = np.arange(count) * (target_spacing / spacing)
+    return np.maximum(0.0, 1.0 - np.abs(where[:, None] - np.arange(slices)))
+
+
 def slabs(slices: int, rows: int, columns: int) -> Iterator[slice]:
     """Bands of rows whose float32 voxels over all `slices` take some 64 MB."""
     height = max(1, _SLAB_BYTES // (4 * max(1, slices) * columns))

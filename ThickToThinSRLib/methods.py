@@ -21,7 +21,7 @@ from .acquisition import Acquisition
 from .consistency import ConsistencyProjection, ConsistentInterpolation
 from .errors import Cancelled, UserError
 from .intensity import HU_WINDOW, outside_window, to_hu
-from .linear import interpolation_matrix, slab_columns, slabs
+from .linear import interpolation_matrix, linear_matrix, slab_columns, slabs
 from .sliding_window import TILINGS, predict
 from .universal import enhance_universally
 from .volume import Volume, cast, cast_in_place, refined, slice_count
@@ -92,6 +92,8 @@ class Method:
         See the module's docstring.
     network : str, optional
         The architecture whose weights it uses.
+    untrained : frozenset of str
+        Architectures that it can also train from the start, without weights.
     options : frozenset of str
         Those of :data:`ADAPTATION_OPTIONS` that it takes.
     """
@@ -100,6 +102,7 @@ class Method:
     description: str
     enhance: Callable[..., Volume]
     network: str | None = None
+    untrained: frozenset[str] = frozenset()
     options: frozenset[str] = frozenset()
 
 
@@ -161,6 +164,13 @@ def enhance_by_network(volume, target_spacing, acquisition, options, progress, c
     return refined(volume, options.axis, target_spacing, cast_in_place(thin, volume.voxels.dtype))
 
 
+def enhance_by_sr4zct(volume, target_spacing, acquisition, options, progress, cancelled) -> Volume:
+    """A network adapted to the scan itself corrects its coronal and sagittal planes."""
+    from . import sr4zct
+
+    return sr4zct.enhance(volume, target_spacing, acquisition, options, progress, cancelled)
+
+
 def _columnwise(solve, slices, count: int, stage: str, progress, cancelled) -> np.ndarray:
     """Apply `solve`, thick columns to thin columns, slab by slab; the result has the type of `slices`."""
     _, rows, columns = slices.shape
@@ -181,7 +191,7 @@ def _finish(thin, thick, acquisition, target_spacing, released, consistent, prog
     """
     count, rows, columns = thin.shape
     interpolate = interpolation_matrix(len(thick), acquisition.spacing, count, target_spacing)
-    spread = _linear_matrix(len(thick), acquisition.spacing, count, target_spacing)
+    spread = linear_matrix(len(thick), acquisition.spacing, count, target_spacing)
     project = ConsistencyProjection(acquisition, len(thick), count, target_spacing) if consistent else None
     for band in slabs(count, rows, columns):
         if cancelled():
@@ -215,12 +225,6 @@ def _outside_window_interpolated(hu, measured, interpolate, spread) -> np.ndarra
     return hu
 
 
-def _linear_matrix(slices: int, spacing: float, count: int, target_spacing: float) -> np.ndarray:
-    """Linear interpolation along the slices as a matrix, (count, slices)."""
-    where = np.arange(count) * (target_spacing / spacing)
-    return np.maximum(0.0, 1.0 - np.abs(where[:, None] - np.arange(slices)))
-
-
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
@@ -241,6 +245,15 @@ METHODS: dict[str, Method] = {
             "come with the program",
             enhance_universally,
             network="universal",
+        ),
+        Method(
+            "sr4zct",
+            "SR4ZCT: a network that learns from the scan's own slices what is lost between them, for any "
+            "spacing and overlap; it starts from weights that come with the program",
+            enhance_by_sr4zct,
+            network="unet",
+            untrained=frozenset(ADAPTED_NETWORKS),
+            options=frozenset(ADAPTATION_OPTIONS),
         ),
         Method(
             "tvsrn",

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from ..errors import UserError
-from . import cthnet, tvsrn, universal
+from . import cthnet, msd, tvsrn, unet, universal
 from .window_spec import WindowSpec
 
 __all__ = ["NETWORKS", "NetworkEntry", "WindowSpec", "build"]
@@ -69,6 +69,18 @@ NETWORKS: dict[str, NetworkEntry] = {
         universal.Universal,
         "corrects the consistent interpolation at any position between slices of any spacing and overlap",
         universal.window_for,
+        bytes_per_pixel=1000,
+    ),
+    "unet": NetworkEntry(
+        unet.UNet,
+        "a small U-Net that corrects interpolated coronal and sagittal planes; the fast network of SR4ZCT",
+        unet.window_for,
+        bytes_per_pixel=600,
+    ),
+    "msd": NetworkEntry(
+        msd.MSD,
+        "the mixed-scale dense network of the SR4ZCT paper, on the same planes",
+        msd.window_for,
         bytes_per_pixel=1000,
     ),
 }

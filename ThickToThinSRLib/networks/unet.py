@@ -11,6 +11,10 @@ from torch import nn
 
 from .window_spec import WindowSpec
 
+# The network also sees what stands out from the mean of this many pixels around, magnified: differences of
+# some ten HU, which it is to correct, are small against the range from air to bone.
+_AROUND, _DETAIL = 9, 20.0
+
 
 class UNet(nn.Module):
     """Correction of planes (B, channels, H, W).
@@ -40,7 +44,7 @@ class UNet(nn.Module):
         self.window = window_for(channels, width, levels)
         widths = [width << level for level in range(levels + 1)]
         self.down = nn.ModuleList(
-            _block(before, after) for before, after in zip([channels, *widths], widths, strict=False)
+            _block(before, after) for before, after in zip([channels + 1, *widths], widths, strict=False)
         )
         self.up = nn.ModuleList(nn.ConvTranspose2d(2 * w, w, 2, stride=2) for w in widths[:-1])
         self.merge = nn.ModuleList(_block(2 * w, w) for w in widths[:-1])
@@ -57,7 +61,10 @@ class UNet(nn.Module):
         """(B, channels, H, W) to (B, 1, H, W); any H and W."""
         height, width = planes.shape[2:]
         multiple = self.window.multiple
-        x = torch.cat([(planes[:, :1] - self.mean) / self.deviation, planes[:, 1:]], dim=1)
+        intensity = planes[:, :1]
+        around = F.avg_pool2d(intensity, _AROUND, 1, _AROUND // 2, count_include_pad=False)
+        detail = ((intensity - around) * _DETAIL).clamp(-6.0, 6.0)
+        x = torch.cat([(intensity - self.mean) / self.deviation, detail, planes[:, 1:]], dim=1)
         x = F.pad(x, (0, -width % multiple, 0, -height % multiple), mode="replicate")
         kept = []
         for block in self.down[:-1]:
@@ -84,5 +91,5 @@ def window_for(channels: int = 1, width: int = 16, levels: int = 3, **_) -> Wind
 
     On each level 2 convolutions down and 2 up reach a pixel of that level each, the lowest level's only 2.
     """
-    margin = sum(4 << level for level in range(levels)) + (2 << levels)
+    margin = _AROUND // 2 + sum(4 << level for level in range(levels)) + (2 << levels)
     return WindowSpec(None, channels, 1, 0, 1, multiple=1 << levels, tile=96, margin=margin)
