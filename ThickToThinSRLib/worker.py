@@ -157,14 +157,15 @@ class BarReporter(SilentReporter):
         self._stage = None
 
     def progress(self, stage: str, done: int, total: int) -> None:
-        if stage != self._stage:
+        if _plain(stage) != self._stage:
             self._close()
-            self._stage = stage
+            self._stage = _plain(stage)
             if sys.stderr.isatty():
                 self._bar = _bar(stage, total)
             else:
-                print(f"{stage} ...", flush=True)
+                print(f"{self._stage} ...", flush=True)
         if self._bar is not None:
+            self._bar.set_description(stage, refresh=False)
             self._bar.total = total
             self._bar.update(done - self._bar.n)
 
@@ -193,6 +194,11 @@ class BarReporter(SilentReporter):
         self._stage = None
 
 
+def _plain(stage: str) -> str:
+    """A stage's name without what changes while it runs, such as a loss, in brackets."""
+    return stage.partition(" (")[0]
+
+
 def _bar(stage: str, total: int):
     from tqdm import tqdm
 
@@ -209,9 +215,9 @@ class JsonReporter(SilentReporter):
     def progress(self, stage: str, done: int, total: int) -> None:
         now = time.monotonic()
         seconds_left = None
-        if stage != self._stage:
+        if _plain(stage) != self._stage:
             # What the first step took is unknown; the rate counts from its end.
-            self._stage, self._started, self._already = stage, now, done
+            self._stage, self._started, self._already = _plain(stage), now, done
         elif done > self._already:
             rate = (now - self._started) / (done - self._already)
             seconds_left = round(rate * (total - done), 1)
