@@ -89,7 +89,8 @@ def _block(before: int, after: int) -> nn.Sequential:
 def window_for(channels: int = 1, width: int = 16, levels: int = 3, **_) -> WindowSpec:
     """Its planes: any size (it pads); what lies further than the margin away has no influence.
 
-    On each level 2 convolutions down and 2 up reach a pixel of that level each, the lowest level's only 2.
+    On each level 2 convolutions down and 2 up reach a pixel of that level each, the lowest level's only 2;
+    where the cells of that level lie adds up to one of them.
     """
-    margin = _AROUND // 2 + sum(4 << level for level in range(levels)) + (2 << levels)
+    margin = _AROUND // 2 + sum(4 << level for level in range(levels)) + (3 << levels)
     return WindowSpec(None, channels, 1, 0, 1, multiple=1 << levels, tile=96, margin=margin)
