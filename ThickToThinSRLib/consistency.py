@@ -115,16 +115,18 @@ class ConsistentInterpolation:
         self.solution = _solve_banded(normal, weights.T).astype(np.float32)
         self.passes = _BOUND_PASSES if acquisition.overlap <= _BOUNDED_UP_TO_OVERLAP * spacing else 0
         place = (first + np.arange(extended) * target_spacing) / spacing
-        below = np.floor(place + 1e-6).astype(int)
-        self.below = np.clip(below, 0, thick_slices - 1)
-        self.above = np.clip(below + 1, 0, thick_slices - 1)
+        # Where x lies on a thick slice, both its neighbours bound it: up and down alike.
+        self.below = np.clip(np.ceil(place - 1 - 1e-6).astype(int), 0, thick_slices - 1)
+        self.above = np.clip(np.floor(place + 1 + 1e-6).astype(int), 0, thick_slices - 1)
+        self.nearest = np.clip(np.rint(place).astype(int), 0, thick_slices - 1)
 
     def __call__(self, thick: np.ndarray) -> np.ndarray:
         """Thin columns (N, pixels) of thick columns (M, pixels), float32 in HU."""
         thin = self.solution @ thick
         if self.passes:
-            low = np.minimum(thick[self.below], thick[self.above])
-            high = np.maximum(thick[self.below], thick[self.above])
+            below, nearest, above = thick[self.below], thick[self.nearest], thick[self.above]
+            low = np.minimum(np.minimum(below, above), nearest)
+            high = np.maximum(np.maximum(below, above), nearest)
             for _ in range(self.passes):
                 np.clip(thin, low, high, out=thin)
                 thin += self.solution @ (thick - self.weights @ thin)

@@ -130,3 +130,10 @@ def test_interpolation_is_the_cubic_b_spline_of_other_libraries():
     ours = np.einsum("nm,mij->nij", interpolation_matrix(12, 5.0, 56, 1.0), thick)
     assert np.abs(ours - resampled)[10:-10].max() < 0.5
     assert np.allclose(ours[::5], thick, atol=1e-6), "passes through the input"
+
+
+@pytest.mark.parametrize("thickness", [2.0, 5.0])
+def test_a_patient_upside_down_gives_the_interpolation_upside_down(thickness):
+    thick = np.random.default_rng(0).normal(0, 100, (9, 50)).astype(np.float32)
+    solve = ConsistentInterpolation(Acquisition(thickness, 5.0), 9, 41, 1.0)
+    np.testing.assert_allclose(solve(thick[::-1]), solve(thick)[::-1], atol=0.01)

@@ -1,0 +1,1 @@
+"""How the weights of the `universal` method are trained: scans, random acquisitions, the loop, the file."""
