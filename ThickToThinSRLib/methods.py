@@ -124,11 +124,13 @@ def enhance_consistently(volume, target_spacing, acquisition, options, progress,
     return refined(volume, options.axis, target_spacing, out)
 
 
-def enhance_by_network(volume, target_spacing, acquisition, options, progress, cancelled) -> Volume:
+def enhance_by_network(
+    volume, target_spacing, acquisition, options, progress, cancelled, adapt=None
+) -> Volume:
     """A network with a fixed factor over sliding windows, then made consistent with the input.
 
     The network gives slices at the input's spacing divided by its factor; another target spacing is reached
-    from these by cubic B-spline interpolation.
+    from these by cubic B-spline interpolation. `adapt(network, thick)` may change the network before.
     """
     from .checkpoints import load_network
     from .devices import Runner
@@ -146,6 +148,8 @@ def enhance_by_network(volume, target_spacing, acquisition, options, progress, c
             f"the authors' tiling makes slices every {native:g} mm (factor {window.factor}), not every "
             f"{target_spacing:g} mm: use --tiling seamless"
         )
+    if adapt is not None:
+        adapt(network, thick)
     runner = Runner(
         network,
         window,
@@ -169,6 +173,16 @@ def enhance_by_sr4zct(volume, target_spacing, acquisition, options, progress, ca
     from . import sr4zct
 
     return sr4zct.enhance(volume, target_spacing, acquisition, options, progress, cancelled)
+
+
+def enhance_by_davsr(volume, target_spacing, acquisition, options, progress, cancelled) -> Volume:
+    """DA-VSR: adapted to the scan's own axial slices, then as any network."""
+    from .davsr_adaptation import adapt
+
+    def adapted(network, thick):
+        adapt(network, thick, options.device, options.epochs, options.minutes, progress, cancelled)
+
+    return enhance_by_network(volume, target_spacing, acquisition, options, progress, cancelled, adapted)
 
 
 def _columnwise(solve, slices, count: int, stage: str, progress, cancelled) -> np.ndarray:
@@ -266,6 +280,31 @@ METHODS: dict[str, Method] = {
             "CTH-Net, three-dimensional transformer and convolutions; needs weights",
             enhance_by_network,
             network="cthnet",
+        ),
+        Method(
+            "saint",
+            "SAINT, sagittal and coronal interpolation and their fusion; needs weights",
+            enhance_by_network,
+            network="saint",
+        ),
+        Method(
+            "resvox",
+            "ResVox, a residual voxel network; needs weights",
+            enhance_by_network,
+            network="resvox",
+        ),
+        Method(
+            "mpunet",
+            "MPU-Net, progressive upsampling; needs weights",
+            enhance_by_network,
+            network="mpunet",
+        ),
+        Method(
+            "davsr",
+            "DA-VSR, which adapts to the scan's own axial slices before it predicts; needs weights",
+            enhance_by_davsr,
+            network="davsr",
+            options=frozenset({"minutes", "epochs"}),
         ),
     )
 }

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from ..errors import UserError
-from . import cthnet, msd, tvsrn, unet, universal
+from . import cthnet, davsr, mpunet, msd, resvox, saint, tvsrn, unet, universal
 from .window_spec import WindowSpec
 
 __all__ = ["NETWORKS", "NetworkEntry", "WindowSpec", "build"]
@@ -82,6 +82,30 @@ NETWORKS: dict[str, NetworkEntry] = {
         "the mixed-scale dense network of the SR4ZCT paper, on the same planes",
         msd.window_for,
         bytes_per_pixel=1000,
+    ),
+    "saint": NetworkEntry(
+        saint.SAINT,
+        "SAINT (CVPR 2020), sagittal and coronal interpolation and their fusion, as its code was released",
+        saint.window_for,
+        bytes_per_pixel=6000,
+    ),
+    "resvox": NetworkEntry(
+        resvox.ResVox,
+        "ResVox (MICCAI 2019), residual voxel network, after its description",
+        resvox.window_for,
+        bytes_per_pixel=4000,
+    ),
+    "mpunet": NetworkEntry(
+        mpunet.MPUNet,
+        "MPU-Net (MICCAI 2020), progressive upsampling, after its description",
+        mpunet.window_for,
+        bytes_per_pixel=6000,
+    ),
+    "davsr": NetworkEntry(
+        davsr.DAVSR,
+        "DA-VSR (MICCAI 2021), which adapts to the scan, after its description",
+        davsr.window_for,
+        bytes_per_pixel=4000,
     ),
 }
 

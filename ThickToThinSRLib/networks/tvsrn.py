@@ -14,12 +14,15 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..errors import UserError
 from .authors_names import renamed, swin_stack_names
 from .swin import SwinStack, initialize
 from .through_plane import ThroughPlane, head, padded, slice_positions
+from .tvsrn_ablations import VIT_PATCH, Subpixel, ViTEncoder
 from .window_spec import WindowSpec, window_spec
 
 PATCH = 8  # pixels: side of the patches that the first layer projects
+VARIANTS = ("full", "without_tab", "encoder_only", "vit_encoder")
 
 
 class TVSRN(nn.Module):
@@ -50,6 +53,9 @@ class TVSRN(nn.Module):
     learned_mask_tokens : bool
         Learn the tokens that stand for the missing slices, as in the paper. The released code never
         registered them as parameters: they stayed zero, and its checkpoints hold none.
+    variant : {"full", "without_tab", "encoder_only", "vit_encoder"}
+        The ablations of the paper's Table 1: without the through-plane attention block; the encoder alone
+        with sub-pixel upsampling (there 8 blocks and 32 channels); a plain vision transformer in its place.
     """
 
     def __init__(
@@ -67,16 +73,29 @@ class TVSRN(nn.Module):
         mlp_ratio: float = 4.0,
         drop_path: float = 0.1,
         learned_mask_tokens: bool = False,
+        variant: str = "full",
     ):
         super().__init__()
-        self.factor, self.depth, self.channels = factor, depth, channels
-        self.window = window_for(factor, depth, window, through_plane_window)
+        if variant not in VARIANTS:
+            raise UserError(f"tvsrn: variant must be one of {', '.join(VARIANTS)}, not {variant!r}")
+        self.factor, self.depth, self.channels, self.variant = factor, depth, channels, variant
+        self.window = window_for(factor, depth, window, through_plane_window, variant)
         self.slices = padded((depth - 1) * factor + 1, through_plane_window)  # D'
+        if variant == "vit_encoder":
+            self.encoder = ViTEncoder(factor)
+            return
         swin = {"heads": heads, "mlp_ratio": mlp_ratio, "drop_path": drop_path}
         self.encoder = SwinStack(depth * channels, window, groups=1, blocks=encoder_blocks, **swin)
-        self.through_plane = ThroughPlane(
-            self.slices, channels, through_plane_window, through_plane_groups, decoder_blocks, **swin
-        )
+        if variant == "encoder_only":
+            self.subpixel = Subpixel(depth * channels, self.slices)
+            self.apply(initialize)
+            self.patch_projection = nn.Linear(depth * PATCH**2, depth * channels * PATCH**2)
+            self.head = head(self.subpixel.layer.out_features // self.slices)
+            return
+        if variant == "full":
+            self.through_plane = ThroughPlane(
+                self.slices, channels, through_plane_window, through_plane_groups, decoder_blocks, **swin
+            )
         self.in_plane = SwinStack(
             self.slices * channels, window, groups=in_plane_groups, blocks=decoder_blocks, **swin
         )
@@ -91,16 +110,21 @@ class TVSRN(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, 1, D, H, W) in [0, 1] -> (B, 1, outputs, H, W); H and W are multiples of 8 pixels."""
         self.window.check(x.shape)
+        first, count = self.window.first_output, self.window.outputs
+        if self.variant == "vit_encoder":
+            return self.encoder(x[:, 0], self.window)[:, None]
         x = self._project(x[:, 0])  # (B, H, W, D C), channel d C + c
         x = x + self.encoder(x)
+        if self.variant == "encoder_only":
+            x = self.head(self.subpixel(x)[..., first : first + count, :])
+            return x.permute(0, 4, 3, 1, 2).contiguous()
         tokens = self._tokens(x)  # (B, H, W, D', C)
-        x = tokens + self.through_plane(tokens)
+        x = tokens + self.through_plane(tokens) if self.variant == "full" else tokens
         x = x.flatten(3)  # (B, H, W, D' C), channel d C + c
         x = x + self.in_plane(x)
         x = x + tokens.flatten(3)
         # The released code takes the channels d C + c for c D' + d from here on; checkpoints depend on it.
         x = x.unflatten(3, (self.channels, self.slices))  # (B, H, W, C, D')
-        first, count = self.window.first_output, self.window.outputs
         x = self.head(x[..., first : first + count].transpose(3, 4))  # (B, H, W, outputs, 1)
         return x.permute(0, 4, 3, 1, 2).contiguous()
 
@@ -125,11 +149,17 @@ class TVSRN(nn.Module):
 
 
 def window_for(
-    factor: int = 5, depth: int = 4, window: int = 8, through_plane_window: int = 4, **_: Any
+    factor: int = 5,
+    depth: int = 4,
+    window: int = 8,
+    through_plane_window: int = 4,
+    variant: str = "full",
+    **_: Any,
 ) -> WindowSpec:
     """Windows of a TVSRN built with these arguments."""
     # Windows miss what lies beyond a tile's border; 16 pixels inside, the prediction hardly depends on it.
-    return window_spec(factor, depth, multiple=math.lcm(PATCH, window, through_plane_window), margin=16)
+    patch = VIT_PATCH if variant == "vit_encoder" else PATCH
+    return window_spec(factor, depth, multiple=math.lcm(patch, window, through_plane_window), margin=16)
 
 
 def from_authors_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -1,0 +1,78 @@
+"""ResVox: a residual voxel network (Ge et al., MICCAI 2019), after the description of its paper.
+
+Known are the 3D multi-scale residual blocks and the sub-pixel upsampling along z; the noise-reduction and
+the adversarial part are left out, as in the RPLHR-CT paper. Widths, number of blocks, the two scales of a
+block (one and two 3 x 3 x 3 convolutions) and the linear interpolation under the output are ours.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .through_plane_interpolation import interpolated
+from .window_spec import WindowSpec, window_spec
+
+
+class ResVox(nn.Module):
+    """Multi-scale residual blocks on thick slices, sub-pixel upsampling, a last convolution on thin ones.
+
+    Parameters
+    ----------
+    factor : int
+        Upsampling factor r along the through-plane axis.
+    depth : int
+        Thick slices in a window (D).
+    features, thin_features : int
+        Channels of a thick and of a thin voxel.
+    blocks : int
+        Residual blocks.
+    """
+
+    def __init__(
+        self, factor: int = 5, depth: int = 4, features: int = 32, thin_features: int = 8, blocks: int = 6
+    ):
+        super().__init__()
+        self.factor, self.thin_features = factor, thin_features
+        self.window = window_for(factor, depth)
+        self.conv_in = nn.Conv3d(1, features, 3, padding=1)
+        self.blocks = nn.Sequential(*(MultiScaleBlock(features) for _ in range(blocks)))
+        self.conv_up = nn.Conv3d(features, thin_features * factor, 3, padding=1)
+        self.conv_out = nn.Conv3d(thin_features, 1, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, 1, D, H, W) in [0, 1] -> (B, 1, outputs, H, W)."""
+        self.window.check(x.shape)
+        features = self.conv_in(x)
+        features = self.conv_up(self.blocks(features) + features)  # (B, c r, D, H, W)
+        # Sub-pixel: thick slice j becomes the thin slices r j - r // 2 ... r j + r - 1 - r // 2.
+        fine = features.unflatten(1, (self.thin_features, self.factor)).transpose(2, 3).flatten(2, 3)
+        first = self.window.first_output + self.factor // 2
+        fine = self.conv_out(F.leaky_relu(fine, 0.1))[:, :, first : first + self.window.outputs]
+        return fine + interpolated(x, self.window)
+
+
+class MultiScaleBlock(nn.Module):
+    """Receptive fields of 3 and of 5 voxels side by side, gathered, plus the input."""
+
+    def __init__(self, features: int):
+        super().__init__()
+        self.small = nn.Conv3d(features, features, 3, padding=1)
+        self.large = nn.Sequential(
+            nn.Conv3d(features, features, 3, padding=1),
+            nn.LeakyReLU(0.1),
+            nn.Conv3d(features, features, 3, padding=1),
+        )
+        self.gather = nn.Conv3d(2 * features, features, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, D, H, W) -> the same."""
+        return x + self.gather(F.leaky_relu(torch.cat([self.small(x), self.large(x)], 1), 0.1))
+
+
+def window_for(factor: int = 5, depth: int = 4, **_: Any) -> WindowSpec:
+    """Windows of a ResVox built with these arguments."""
+    return window_spec(factor, depth, multiple=1, margin=16)
