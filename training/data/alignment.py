@@ -1,0 +1,98 @@
+"""Whether a thin and a thick scan lie over each other: their offset along the slices, measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+_REACH = 7  # thin slices to either side at which the scans are compared
+_PIXEL_STEP = 4  # every fourth pixel in each direction is enough, and fast
+# Neighbouring slices that differ by less than this (HU, root mean square) tell nothing about the offset.
+_LEAST_CHANGE_HU = 2.0
+# Two scans of one patient correlate far better than this; scans of two patients do not.
+_LEAST_CORRELATION = 0.8
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """How the thick scan lies over the thin one.
+
+    Attributes
+    ----------
+    offset : int or None
+        Thin slices by which the thick scan is displaced (its slice i shows what lies at thin slice
+        ``factor i + offset``); None where the scans do not change along the slices, which hides it.
+    correlation : float
+        Of the thick slices with the thin ones averaged around them, at that offset; from -1 to 1.
+    reversed : bool
+        Whether the thick scan fits better in reversed order.
+    """
+
+    offset: int | None
+    correlation: float
+    reversed: bool
+
+    def fault(self) -> str | None:
+        """What is wrong, in words; None if nothing is."""
+        if self.offset is None:
+            return None
+        if self.reversed:
+            return "the thick slices are in reversed order"
+        if self.correlation < _LEAST_CORRELATION:
+            return f"thick and thin slices do not show the same (correlation {self.correlation:.2f})"
+        if self.offset:
+            return f"the thick slices are displaced by {self.offset:+d} thin slices"
+        return None
+
+
+def measure_alignment(thick: np.ndarray, thin: np.ndarray, factor: int) -> Alignment:
+    """Find the offset along the slices at which thin slices, averaged over the thick spacing, fit best.
+
+    Parameters
+    ----------
+    thick, thin : ndarray, shapes (L, H, W) and (factor (L - 1) + 1, H, W)
+        Both in HU.
+    """
+    step = (slice(None), slice(None, None, _PIXEL_STEP), slice(None, None, _PIXEL_STEP))
+    y, x = (np.clip(volume[step], -1024, 2048).astype(np.float32) for volume in (thick, thin))
+    errors = _errors(y, x, factor)
+    change = _root_mean_square(np.diff(y, axis=0)) if len(y) > 1 else 0.0
+    if not errors or change < _LEAST_CHANGE_HU:
+        return Alignment(None, 1.0, False)
+    offset = min(errors, key=errors.get)
+    backwards = _errors(y[::-1], x, factor)
+    turned = min(backwards.values()) < 0.5 * errors[offset]
+    means = _means(x, factor, offset, range(len(y)))
+    used = y[list(means)]
+    correlation = np.corrcoef(used.ravel(), np.stack(list(means.values())).ravel())[0, 1]
+    return Alignment(offset, float(correlation), turned)
+
+
+def _means(thin: np.ndarray, factor: int, offset: int, indices) -> dict[int, np.ndarray]:
+    """Means of `factor` thin slices around the places of thick ones that lie wholly inside."""
+    low = factor // 2
+    starts = {i: factor * i + offset - low for i in indices}
+    return {
+        i: thin[start : start + factor].mean(axis=0)
+        for i, start in starts.items()
+        if start >= 0 and start + factor <= len(thin)
+    }
+
+
+def _errors(thick: np.ndarray, thin: np.ndarray, factor: int) -> dict[int, float]:
+    """Root mean square difference at each offset, over the thick slices that all offsets can use."""
+    # Of very short scans the middle is compared at the offsets that they allow.
+    reach = min(_REACH, max(0, (len(thin) - factor) // 2))
+    margin = (reach + factor // 2) / factor
+    indices = [i for i in range(len(thick)) if margin <= i <= len(thick) - 1 - margin]
+    found = {}
+    for offset in range(-reach, reach + 1):
+        means = _means(thin, factor, offset, indices)
+        if means:
+            found[offset] = _root_mean_square(thick[list(means)] - np.stack(list(means.values())))
+    return found
+
+
+def _root_mean_square(values: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(values, dtype=np.float64))))

@@ -1,0 +1,108 @@
+"""The downloaded archives of RPLHR-CT (Zenodo record 17239183): verified and unpacked."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+from ThickToThinSRLib.errors import UserError
+from ThickToThinSRLib.files import replacing
+
+RELEASED_COUNTS = {"train": 100, "val": 50, "test": 100}
+_MEMBER = re.compile(r"(?:^|/)(?:(train|val|test)/)?(1mm|5mm)/([^/]+\.nii(?:\.gz)?)$", re.IGNORECASE)
+
+
+def unpack_archives(
+    folder: Path, target: Path, expected: dict[str, int] | None, say: Callable[[str], None] = print
+) -> None:
+    """Unpack every zip archive of `folder` into ``target/{split}/{1mm,5mm}``, its checksums verified.
+
+    Files that are there already with the right length and checksum are kept, so that an interrupted run goes
+    on.
+
+    Parameters
+    ----------
+    expected : dict, optional
+        Number of cases that each split must have (:data:`RELEASED_COUNTS`); None: any.
+
+    Raises
+    ------
+    UserError
+        If there is no archive, one is cut off or damaged (its name and member are given), a number of cases
+        is wrong, or the disk has not enough room.
+    """
+    archives = sorted(folder.glob("*.zip"))
+    if not archives:
+        raise UserError(f"{folder}: no zip archive here; download the three of Zenodo record 17239183")
+    members = [member for path in archives for member in _members(path)]
+    counts: dict[tuple[str, str], set[str]] = {}
+    for _, _, split, kind, name in members:
+        counts.setdefault((split, kind), set()).add(name)
+    for split, number in (expected or {}).items():
+        for kind in ("1mm", "5mm"):
+            found = len(counts.get((split, kind), ()))
+            if found != number:
+                raise UserError(
+                    f"{folder}: {found} {kind} files for {split}, not {number}; is an archive missing? "
+                    "(--any-count takes what is there)"
+                )
+    _check_room(target, sum(info.file_size for _, info, *_ in members))
+    for number, (path, info, split, kind, name) in enumerate(members, start=1):
+        _extract(path, info, target / split / kind / name)
+        say(f"unpacked {number}/{len(members)} {split}/{kind}/{name}")
+
+
+def _members(path: Path) -> list[tuple[Path, zipfile.ZipInfo, str, str, str]]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            infos = archive.infolist()
+    except (zipfile.BadZipFile, OSError) as error:
+        raise UserError(f"{path}: damaged or incomplete archive ({error}); download it again") from error
+    found = []
+    for info in infos:
+        match = _MEMBER.search(info.filename)
+        if match is None or "__MACOSX" in info.filename:
+            continue
+        split = (match[1] or next((s for s in RELEASED_COUNTS if s in path.stem.lower()), "")).lower()
+        if not split:
+            raise UserError(f"{path}: neither its name nor {info.filename} says train, val or test")
+        found.append((path, info, split, match[2].lower(), match[3]))
+    if not found:
+        raise UserError(f"{path}: holds no {{1mm,5mm}}/*.nii.gz; is it an archive of RPLHR-CT?")
+    return found
+
+
+def _extract(path: Path, info: zipfile.ZipInfo, target: Path) -> None:
+    if target.is_file() and target.stat().st_size == info.file_size and _crc(target) == info.CRC:
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(target, target.suffix) as temporary:
+        try:
+            # Reading a member to its end verifies its checksum.
+            with (
+                zipfile.ZipFile(path) as archive,
+                archive.open(info) as source,
+                open(temporary, "wb") as sink,
+            ):
+                shutil.copyfileobj(source, sink, 1 << 20)
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+            raise UserError(f"{path}: {info.filename} is damaged ({error}); download it again") from error
+
+
+def _crc(path: Path) -> int:
+    value = 0
+    with open(path, "rb") as stream:
+        while chunk := stream.read(1 << 20):
+            value = zlib.crc32(chunk, value)
+    return value
+
+
+def _check_room(target: Path, needed: int) -> None:
+    parent = next(folder for folder in [target, *target.parents] if folder.exists())
+    free = shutil.disk_usage(parent).free
+    if needed > free:
+        raise UserError(f"{target}: {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free")

@@ -1,0 +1,51 @@
+"""Pseudo pairs: thick slices made from thin ones by the slice profile."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ThickToThinSRLib.acquisition import sampling_matrix
+from ThickToThinSRLib.errors import UserError
+from ThickToThinSRLib.volume import Volume, through_plane_axis
+
+from .cases import Pair
+
+
+def pseudo_pair(scan: Volume, factor: int = 5, profile: str = "box") -> Pair:
+    """The pair of a thin scan and contiguous slices `factor` times as thick, made from it.
+
+    Thin slices at the ends that no thick slice's whole profile reaches are left out, so that every thick
+    slice is centred on its thin one.
+
+    Parameters
+    ----------
+    scan : Volume
+        Thin slices in HU; they are put first in the result.
+
+    Raises
+    ------
+    UserError
+        If there are too few slices for three thick ones.
+    """
+    axis = through_plane_axis(scan)
+    thin, step = scan.slices_first(axis), scan.spacing[axis]
+    margin = factor // 2
+    count = (len(thin) - 2 * margin - 1) // factor + 1
+    if count < 3:
+        raise UserError(f"{len(thin)} thin slices are too few for three thick ones (factor {factor})")
+    weights = sampling_matrix(
+        count, factor * step, len(thin), step, factor * step, profile, first_thin=-margin * step
+    )
+    thick = np.empty((count, *thin.shape[1:]), np.int16)
+    for index, row in enumerate(weights):
+        used = np.flatnonzero(row)
+        block = thin[used[0] : used[-1] + 1].astype(np.float64)
+        thick[index] = np.rint(np.tensordot(row[used[0] : used[-1] + 1], block, axes=1))
+    kept = np.ascontiguousarray(thin[margin : margin + factor * (count - 1) + 1])
+    in_plane = [scan.spacing[a] for a in range(3) if a != axis]
+    return Pair(
+        Volume(thick, (*in_plane, factor * step), slice_axis=2),
+        replace(Volume(kept, (*in_plane, step)), slice_axis=2),
+    )

@@ -1,0 +1,125 @@
+"""Make a data set ready for training: verified, checked, and laid down as arrays that need no unpacking.
+
+::
+
+    python -m training.prepare archives DOWNLOADS OUT     the zip archives of RPLHR-CT (Zenodo 17239183)
+    python -m training.prepare folder DATA OUT            pairs in the RPLHR-CT or CTH-Net layout; cases may
+    be
+                                                          folders of DICOM files
+    python -m training.prepare pseudo OUT THIN [THIN ...] thick slices simulated from thin scans
+    python -m training.prepare lookalike OUT              a tiny RPLHR-CT look-alike from the thorax phantom
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from ThickToThinSRLib.enhance import read_input
+from ThickToThinSRLib.errors import UserError
+from ThickToThinSRLib.files import SUFFIXES
+
+from .command import run
+from .data.archives import RELEASED_COUNTS, unpack_archives
+from .data.arrays import prepare_cases, write_index, write_pair
+from .data.cases import find_cases
+from .data.lookalike import write_lookalike
+from .data.pseudo import pseudo_pair
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    options = _parser().parse_args(arguments)
+    return run(lambda: options.work(options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="training.prepare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, work in (("archives", _archives), ("folder", _folder)):
+        command = commands.add_parser(name)
+        command.add_argument("source", type=Path)
+        command.add_argument("output", type=Path)
+        command.add_argument("--factor", type=int, default=5, help="thick over thin spacing (default 5)")
+        command.add_argument(
+            "--workers", type=int, default=os.cpu_count(), help="processes (default: all cores)"
+        )
+        command.add_argument("--skip-bad", action="store_true", help="leave out cases that do not fit")
+        command.set_defaults(work=work)
+        if name == "archives":
+            command.add_argument(
+                "--any-count", action="store_true", help="accept other than 100 / 50 / 100 cases"
+            )
+            command.add_argument(
+                "--keep", action="store_true", help="keep the unpacked files beside the arrays"
+            )
+    command = commands.add_parser("pseudo")
+    command.add_argument("output", type=Path)
+    command.add_argument("thin", type=Path, nargs="+")
+    command.add_argument(
+        "--val", nargs="*", default=[], metavar="NAME", help="names of the scans for validation"
+    )
+    command.add_argument(
+        "--test", nargs="*", default=[], metavar="NAME", help="names of the scans to test on"
+    )
+    command.add_argument("--factor", type=int, default=5)
+    command.set_defaults(work=_pseudo)
+    command = commands.add_parser("lookalike")
+    command.add_argument("output", type=Path)
+    command.add_argument("--cases", type=int, nargs=3, default=(2, 1, 2), metavar=("TRAIN", "VAL", "TEST"))
+    command.add_argument("--side", type=int, default=128, help="pixels (default 128)")
+    command.add_argument("--thick-slices", type=int, default=9)
+    command.set_defaults(work=_lookalike)
+    return parser
+
+
+def _archives(options) -> None:
+    unpacked = options.output / "unpacked"
+    unpack_archives(options.source, unpacked, None if options.any_count else RELEASED_COUNTS)
+    _prepare(unpacked, options, f"archives of {options.source}")
+    if not options.keep:
+        shutil.rmtree(unpacked)
+
+
+def _folder(options) -> None:
+    _prepare(options.source, options, str(options.source))
+
+
+def _prepare(source: Path, options, origin: str) -> None:
+    layout, cases = find_cases(source)
+    if layout == "prepared":
+        raise UserError(f"{source}: is prepared already")
+    print(f"{source}: layout {layout}, {len(cases)} cases")
+    prepare_cases(cases, options.output, options.factor, origin, options.workers, options.skip_bad)
+
+
+def _pseudo(options) -> None:
+    names = [_name(path) for path in options.thin]
+    for name in [*options.val, *options.test]:
+        if name not in names:
+            raise UserError(f"{name}: not among the scans given: {', '.join(names)}")
+    options.output.mkdir(parents=True, exist_ok=True)
+    entries = []
+    for name, path in zip(names, options.thin, strict=True):
+        split = "val" if name in options.val else "test" if name in options.test else "train"
+        pair = pseudo_pair(read_input(path), options.factor)
+        entries.append(write_pair(options.output, name, split, pair, options.factor))
+        print(f"{split} {name}: {pair.thick.voxels.shape[0]} thick slices every {pair.thick.spacing[2]:g} mm")
+    write_index(options.output, entries, options.factor, "pseudo pairs of thin scans")
+
+
+def _lookalike(options) -> None:
+    write_lookalike(options.output, tuple(options.cases), options.side, options.thick_slices)
+
+
+def _name(path: Path) -> str:
+    return next((path.name[: -len(s)] for s in SUFFIXES if path.name.lower().endswith(s)), path.name)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

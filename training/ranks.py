@@ -1,0 +1,84 @@
+"""The processes of one job: started by torchrun, or this one alone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed
+
+from ThickToThinSRLib.devices import resolve_device
+from ThickToThinSRLib.errors import UserError
+
+# Validating or preparing on one process may keep the others waiting for long.
+_PATIENCE = timedelta(hours=12)
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process's number among `world`, and its device."""
+
+    rank: int
+    world: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+    def mean(self, values: list[float]) -> list[float]:
+        """Means over all processes."""
+        if self.world == 1:
+            return values
+        tensor = torch.tensor(values, dtype=torch.float64, device=self._exchange)
+        torch.distributed.all_reduce(tensor)
+        return (tensor / self.world).tolist()
+
+    def gathered(self, item: Any) -> list[Any]:
+        """The items of all processes, in their order."""
+        if self.world == 1:
+            return [item]
+        items: list[Any] = [None] * self.world
+        torch.distributed.all_gather_object(items, item)
+        return items
+
+    def share(self, items: list) -> list:
+        """Every `world`-th of the items, beginning at this process's number."""
+        return items[self.rank :: self.world]
+
+    @property
+    def _exchange(self) -> torch.device:
+        return self.device if torch.distributed.get_backend() == "nccl" else torch.device("cpu")
+
+
+@contextlib.contextmanager
+def joined(device: str = "auto") -> Iterator[Ranks]:
+    """The processes that torchrun started, or this one alone, for the time of a ``with`` block."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world == 1:
+        yield Ranks(0, 1, resolve_device(device))
+        return
+    local = int(os.environ["LOCAL_RANK"])
+    chosen = _own_device(device, local)
+    backend = "nccl" if chosen.type == "cuda" else "gloo"
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
+    torch.distributed.init_process_group(backend, timeout=_PATIENCE)
+    try:
+        yield Ranks(torch.distributed.get_rank(), world, chosen)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def _own_device(device: str, local: int) -> torch.device:
+    if device in ("auto", "cuda"):
+        chosen = resolve_device(device)
+        return torch.device("cuda", local) if chosen.type == "cuda" else chosen
+    if device != "cpu":
+        raise UserError(f"device {device}: under torchrun every process takes its own; use auto, cuda or cpu")
+    return torch.device("cpu")

@@ -1,0 +1,5 @@
+"""Cubic B-spline interpolation: the yardstick; nothing is trained."""
+
+from .base import Recipe
+
+RECIPE = Recipe("interpolation", "Cubic interpolation", "interpolation", parameters="0")

@@ -1,0 +1,166 @@
+"""Train a published system, or go on with an interrupted training.
+
+``python -m training.train RECIPE --data DIR --output RUN [--device D] [--set key=value ...] [--resume]``, or
+the same under ``torchrun --nproc-per-node N --nnodes M -m training.train ...``
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from ThickToThinSRLib import __version__
+from ThickToThinSRLib.errors import UserError
+from ThickToThinSRLib.files import replacing
+
+from .command import run
+from .data.arrays import prepare_cases
+from .data.cases import SPLITS, Case, find_cases
+from .ranks import Ranks, joined
+from .recipes import NAMES, Recipe, find_recipe
+
+RUN_FILE = "run.json"
+# What may be another when a run goes on: it changes no step that was done.
+_MAY_CHANGE = ("steps", "epochs", "workers", "save_seconds", "most_idle_epochs", "most_drops")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="training.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("recipe", metavar="RECIPE", help=f"one of {', '.join(NAMES)}")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="a data set, prepared or in a published layout"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="the run's folder")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    parser.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", dest="assignments"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with the run in this folder")
+    options = parser.parse_args(arguments)
+    return run(lambda: train(options))
+
+
+def train(options: argparse.Namespace) -> None:
+    """The work of the command."""
+    recipe = find_recipe(options.recipe)
+    if recipe.network is None:
+        raise UserError(
+            f"{recipe.name} needs no training beforehand: "
+            f"python -m training.benchmark --method {recipe.method}"
+        )
+    recipe = recipe.changed(options.assignments)
+    find_cases(options.data)
+    with joined(options.device) as ranks:
+        from .fit import Fit
+
+        faults = ranks.gathered(_open_run(recipe, options, ranks) if ranks.first else None)
+        if faults[0]:
+            raise UserError(faults[0])
+        recipe = _stored(options.output).changed(options.assignments)
+        splits, origin = _splits(options, ranks)
+        fit = Fit(recipe, splits, options.output, ranks, origin)
+        if options.resume and fit.resume() and ranks.first:
+            print(f"{options.output}: going on after step {fit.step}")
+        fit.run()
+
+
+def _open_run(recipe: Recipe, options: argparse.Namespace, ranks: Ranks) -> str | None:
+    """Make or check the run's folder; returns what is wrong, if anything."""
+    folder = options.output
+    described = folder / RUN_FILE
+    try:
+        if options.resume:
+            if not described.is_file():
+                return f"{folder}: holds no run to resume"
+            return _changed_key(_stored(folder), recipe, options.assignments)
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            return f"{folder}: exists already; choose another folder, or --resume to go on with its run"
+        folder.mkdir(parents=True, exist_ok=True)
+        facts = {
+            "recipe": recipe.name,
+            "arguments": recipe.arguments,
+            "settings": asdict(recipe.settings),
+            "data": str(options.data.resolve()),
+            "processes": ranks.world,
+            "program": f"thicktothin {__version__}",
+            "commit": _commit(),
+            "command": sys.argv,
+        }
+        with replacing(described, ".json") as temporary:
+            temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def _changed_key(stored: Recipe, recipe: Recipe, assignments: list[str]) -> str | None:
+    if stored.name != recipe.name:
+        return f"this is a run of {stored.name}, not of {recipe.name}"
+    for text in assignments:
+        key = text.partition("=")[0]
+        if key in _MAY_CHANGE:
+            continue
+        before, now = ({**asdict(r.settings), **r.arguments}.get(key) for r in (stored, recipe))
+        if before != now:
+            return f"the run to resume has {key}={before}; only {', '.join(_MAY_CHANGE)} may change"
+    return None
+
+
+def _stored(folder: Path) -> Recipe:
+    """The recipe of a run's folder, as it was started."""
+    from .recipes.base import Settings
+
+    path = folder / RUN_FILE
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        recipe = find_recipe(facts["recipe"])
+        return replace(recipe, arguments=facts["arguments"], settings=Settings(**facts["settings"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: damaged description of a run ({error!r})") from error
+
+
+def _splits(options: argparse.Namespace, ranks: Ranks) -> tuple[dict[str, list[Case]], str]:
+    """Prepared cases by split; data in a published layout are prepared into the run's folder first."""
+    layout, cases = find_cases(options.data)
+    folder = options.data
+    if layout != "prepared":
+        folder = options.output / "data"
+        fault = None
+        if ranks.first:
+            used = [case for case in cases if case.split != "test"]
+            try:
+                prepare_cases(
+                    used, folder, origin=str(options.data), say=lambda line: print(line, file=sys.stderr)
+                )
+            except UserError as error:
+                fault = str(error)
+        fault = ranks.gathered(fault)[0]
+        if fault:
+            raise UserError(fault)
+        cases = find_cases(folder)[1]
+    splits = {split: [case for case in cases if case.split == split] for split in SPLITS}
+    for split in ("train", "val"):
+        if not splits[split]:
+            raise UserError(f"{options.data}: its split {split!r} is empty")
+    origin = json.loads((folder / "index.json").read_text(encoding="utf-8"))["origin"]
+    return splits, origin
+
+
+def _commit() -> str | None:
+    """The checkout's commit, with a + where files differ from it; None outside a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--abbrev=40", "--dirty=+"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
