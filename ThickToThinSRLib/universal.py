@@ -100,7 +100,7 @@ def _runner(network, acquisition: Acquisition, pixel: float, options):
 
     return Runner(
         OfThisAcquisition(), network.window, NETWORKS["universal"].bytes_per_pixel, options.device,
-        options.precision, options.say, unit_hu=DIFFERENCE_UNIT,
+        options.precision, options.say, unit_hu=DIFFERENCE_UNIT, halve_on_cpu=True,
     )  # fmt: skip
 
 

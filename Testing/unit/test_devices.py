@@ -150,12 +150,26 @@ class Rounding(torch.nn.Module):
         return 0.5 + self.scale * self.layer(x).float()
 
 
-@pytest.mark.parametrize(("scale", "chosen"), [(1e-3, "float16"), (1.0, "float32")])
-def test_auto_precision_goes_down_only_where_one_tile_bears_it(scale, chosen):
+@pytest.mark.parametrize(("scale", "chosen"), [(1e-3, "bfloat16"), (1.0, "float32")])
+def test_auto_precision_goes_down_only_where_one_tile_bears_it(scale, chosen, monkeypatch):
+    monkeypatch.setattr(devices, "native_bfloat16", lambda: True)
     torch.manual_seed(0)
-    runner = Runner(Rounding(scale), WINDOW, 1.0, "cpu")
-    tile = torch.rand(1, 1, 4, 64, 64)
-    assert runner._precise_enough(tile) == chosen
+    runner = Runner(Rounding(scale), WINDOW, 1.0, "cpu", halve_on_cpu=True)
+    runner(np.random.default_rng(0).random((4, 64, 64)).astype(np.float32))
+    assert runner.precision == chosen
+
+
+def test_a_cpu_that_only_emulates_half_precision_keeps_float32(monkeypatch):
+    monkeypatch.setattr(devices, "native_bfloat16", lambda: False)
+    assert Runner(Rounding(1e-3), WINDOW, 1.0, "cpu", halve_on_cpu=True).precision == "float32"
+
+
+def test_the_unit_of_a_prediction_decides_how_much_an_error_counts(monkeypatch):
+    monkeypatch.setattr(devices, "native_bfloat16", lambda: True)
+    torch.manual_seed(0)
+    runner = Runner(Rounding(1.0), WINDOW, 1.0, "cpu", unit_hu=1.0, halve_on_cpu=True)
+    runner(np.random.default_rng(0).random((4, 64, 64)).astype(np.float32))
+    assert runner.precision == "bfloat16"
 
 
 def test_on_a_cpu_auto_precision_is_float32_and_lower_ones_are_obeyed():

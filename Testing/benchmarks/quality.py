@@ -1,0 +1,187 @@
+"""How good the methods are on thin CT made thick: ``python -m Testing.benchmarks.quality THIN [THIN ...]``.
+
+Every protocol simulates thick slices (rounded to whole HU) with its true profile; every method is told the
+thickness and nothing else (a box is assumed). Prints a Markdown table for each scan and, with --csv, a row
+for each scan, protocol and method:
+
+``body``, ``lung`` PSNR over 3072 HU, window [-1024, 2048], the five slices at either end left out; ``ssim``;
+``groups`` PSNR by distance from the nearest thick slice (Match / Near / Far for 5 to 1 mm), inside the body;
+``bias_lung``, ``bias_soft`` HU, in regions of the smoothed truth (lung under -600 HU, soft tissue 0 to 100
+HU); ``laa950`` estimate minus truth, percent of the lung; ``c_mean``, ``c_worst``, ``c_999`` consistency, HU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from ThickToThinSRLib.acquisition import Acquisition, simulate
+from ThickToThinSRLib.consistency import measure
+from ThickToThinSRLib.enhance import Settings, enhance_volume, read_input
+from ThickToThinSRLib.intensity import HU_WINDOW
+from ThickToThinSRLib.lung import densitometry, lung_mask
+from ThickToThinSRLib.metrics import HU_RANGE, distance_groups
+from ThickToThinSRLib.similarity import ssim
+from ThickToThinSRLib.volume import Volume, slice_count
+
+# Thickness and spacing in thin slices, and the true profile.
+PROTOCOLS = {
+    "5/5": (5, 5, "box"),
+    "3/3": (3, 3, "box"),
+    "2.5/2.5": (2.5, 2.5, "box"),
+    "5/2.5": (5, 2.5, "box"),
+    "6.25/2.5": (6.25, 2.5, "box"),
+    "3/2": (3, 2, "box"),
+    "5/5 Gaussian": (5, 5, "gaussian"),
+    "5/2.5 Gaussian": (5, 2.5, "gaussian"),
+    "6.25/2.5 trapezoid": (6.25, 2.5, "trapezoid"),
+}
+END = 5
+
+
+class Truth:
+    """A thin scan and its regions."""
+
+    def __init__(self, path: Path, slices: int | None):
+        volume = read_input(path)
+        spare = 0 if slices is None else max(0, len(volume.voxels) - slices) // 2
+        kept = volume.voxels[spare : len(volume.voxels) - spare]
+        self.name = path.name.split(".")[0]
+        self.volume = replace(volume, voxels=kept.astype(np.float32), slice_axis=2, thickness=None)
+        self.step = volume.spacing[2]
+        self.voxels = self.volume.voxels
+        self.body = np.broadcast_to(self.voxels.mean(axis=0) > -1000, self.voxels.shape)
+        self.lung = lung_mask(replace(self.volume, voxels=kept))
+        smooth = gaussian_filter(self.voxels, [3.0 / spacing for spacing in volume.spacing[::-1]])
+        self.aerated = self.lung & (smooth < -600)
+        self.soft = self.body & (smooth > 0) & (smooth < 100)
+
+    def thick(self, acquisition: Acquisition) -> Volume:
+        made = simulate(self.volume, acquisition, axis=2)
+        return replace(made, voxels=np.rint(made.voxels))
+
+
+def nearest(thick: Volume, count: int, step: float) -> np.ndarray:
+    """Each thin slice is its nearest thick one."""
+    place = np.arange(count) * step / thick.spacing[2]
+    return thick.voxels[np.clip(np.floor(place + 0.5).astype(int), 0, len(thick.voxels) - 1)]
+
+
+def linear(thick: Volume, count: int, step: float) -> np.ndarray:
+    """Linear interpolation between thick slices."""
+    place = np.arange(count) * step / thick.spacing[2]
+    below = np.clip(np.floor(place).astype(int), 0, len(thick.voxels) - 2)
+    share = (place - below)[:, None, None].astype(np.float32)
+    return thick.voxels[below] * (1 - share) + thick.voxels[below + 1] * share
+
+
+PLAIN = {"nearest": nearest, "linear": linear}
+
+
+def estimate(method: str, thick: Volume, count: int, step: float) -> np.ndarray:
+    """Thin slices by a method: a name, ``name+M`` (M minutes of adaptation) or a file of weights."""
+    if method in PLAIN:
+        return PLAIN[method](thick, count, step)
+    name, _, minutes = method.partition("+")
+    given = {"checkpoint": Path(name)} if name.endswith(".safetensors") else {"method": name}
+    given["minutes"] = float(minutes) if minutes else None
+    return enhance_volume(thick, Settings(spacing=step, axis=2, **given))[0].voxels
+
+
+def row(truth: Truth, acquisition: Acquisition, thick: Volume, found: np.ndarray) -> dict[str, object]:
+    """All that is measured of one result."""
+    count = len(found)
+    true = truth.voxels[:count]
+    inner = slice(END, count - END)
+    error = np.clip(found, *HU_WINDOW) - np.clip(true, *HU_WINDOW)
+    squared = error**2
+
+    def psnr(mask):
+        return float(10 * np.log10(HU_RANGE**2 / squared[inner][mask].mean()))
+
+    result: dict[str, object] = {"body": psnr(truth.body[:count][inner])}
+    lung = truth.lung[:count]
+    result["lung"] = psnr(lung[inner]) if lung[inner].any() else None
+    result["ssim"] = ssim(true[inner], found[inner], HU_RANGE)
+    column = truth.body[0]
+    groups = distance_groups(count, truth.step, len(thick.voxels), acquisition.spacing)
+    within = (np.array([i for i in which if END <= i < count - END]) for _, which in groups)
+    result["groups"] = " ".join(
+        f"{10 * np.log10(HU_RANGE**2 / squared[which][:, column].mean()):.2f}" for which in within
+    )
+    for name, mask in (("bias_lung", truth.aerated), ("bias_soft", truth.soft)):
+        mask = mask[:count][inner]
+        result[name] = float(error[inner][mask].mean()) if mask.any() else None
+    if lung.any():
+        share = [densitometry(voxels, lung)["laa950_percent"] for voxels in (found, true)]
+        result["laa950"] = share[0] - share[1]
+    assumed = Acquisition(acquisition.thickness, acquisition.spacing)
+    agreement = measure(found, thick.voxels, assumed, truth.step)
+    result |= {
+        "c_mean": agreement.mean,
+        "c_worst": agreement.worst_slice,
+        "c_999": agreement.percentile_99_9,
+    }
+    return result
+
+
+def measured(truth: Truth, protocols: list[str], methods: list[str]):
+    """Yield a row for each protocol and method."""
+    for protocol in protocols:
+        thickness, spacing, profile = PROTOCOLS[protocol]
+        acquisition = Acquisition(thickness * truth.step, spacing * truth.step, profile)
+        thick = truth.thick(acquisition)
+        count = slice_count(len(thick.voxels), acquisition.spacing, truth.step)
+        for method in methods:
+            started = time.monotonic()
+            found = estimate(method, thick, count, truth.step)
+            seconds = time.monotonic() - started
+            label = Path(method).stem if method.endswith(".safetensors") else method
+            yield {
+                "scan": truth.name,
+                "protocol": protocol,
+                "method": label,
+                **row(truth, acquisition, thick, found),
+                "seconds": seconds,
+            }
+
+
+def shown(value: object) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("thin", nargs="+", type=Path)
+    parser.add_argument("--protocol", nargs="+", choices=PROTOCOLS, default=list(PROTOCOLS))
+    parser.add_argument(
+        "--method", nargs="+", default=["nearest", "linear", "interpolation", "consistent", "universal"],
+        help="names of methods, name+M for M minutes of adaptation, or files of weights",
+    )  # fmt: skip
+    parser.add_argument("--slices", type=int, help="only this many slices in the middle of each scan")
+    parser.add_argument("--csv", type=Path)
+    options = parser.parse_args()
+    rows = []
+    for path in options.thin:
+        for found in measured(Truth(path, options.slices), options.protocol, options.method):
+            if not rows:
+                print("| " + " | ".join(found) + " |\n" + "|---" * len(found) + "|")
+            print("| " + " | ".join(map(shown, found.values())) + " |", flush=True)
+            rows.append(found)
+    if options.csv is not None:
+        with options.csv.open("w", newline="") as file:
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()
