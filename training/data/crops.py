@@ -62,10 +62,10 @@ class Crops(torch.utils.data.Dataset):
         for case in self.cases:
             shape = case.geometry["thick"]["shape"]
             if shape[0] < window.depth or min(shape[1:]) < plan.side:
+                size = f"{window.depth} x {plan.side} x {plan.side}"
                 raise UserError(
                     f"case {case.name}: {shape[0]} thick slices of {shape[2]} x {shape[1]} pixels are "
-                    f"smaller than a crop of {window.depth} x {plan.side} x {plan.side}: set crop, or leave it "
-                    "out"
+                    f"smaller than a crop of {size}: set a smaller crop, or leave the case out"
                 )
 
     def __len__(self) -> int:

@@ -1,0 +1,136 @@
+"""The paper's figures, from measured data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from .run import PROTOCOLS, Findings
+from .systems import System
+from .table import ranked, values_of
+
+_WINDOW = (-1000.0, 400.0)  # HU shown from black to white in all crops
+_CROP = 128  # pixels
+
+
+def write_figures(found: Findings, systems: Sequence[System], folder: Path) -> list[Path]:
+    """Draw all figures into `folder`; returns their files."""
+    figures = {
+        "similarity": _similarity(found),
+        "quality": _quality(found, systems),
+        "time": _time(found, systems),
+        "cases": _scatter(found, systems),
+        "crops": _crops(found),
+    }
+    paths = []
+    for name, figure in figures.items():
+        paths.append(folder / f"{name}.png")
+        figure.savefig(paths[-1], dpi=120)
+    return paths
+
+
+def _figure(width: float, height: float):
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _similarity(found: Findings):
+    figure = _figure(4.5, 3.5)
+    axes = figure.add_subplot(title="Thick slices and the thin ones beside them")
+    axes.boxplot(list(found.similarity.values()), showfliers=False)
+    axes.set_xticks(range(1, 4), [f"{n}\n{d} mm" for d, n in enumerate(found.similarity)])
+    axes.set_ylabel("PSNR (dB)")
+    return figure
+
+
+def _quality(found: Findings, systems: Sequence[System]):
+    figure = _figure(2.5 + 1.1 * len(systems), 7)
+    order = ranked(found.rows, systems, "authors")
+    place = np.arange(len(order))
+    for panel, (key, label) in enumerate((("psnr", "PSNR (dB)"), ("ssim", "SSIM")), start=1):
+        axes = figure.add_subplot(2, 1, panel)
+        lowest = np.inf
+        for offset, protocol in zip((-0.2, 0.2), PROTOCOLS, strict=True):
+            values = [values_of(found.rows, system.name, protocol, key) for system in order]
+            means = [v.mean() for v in values]
+            spread = [v.std(ddof=1) if len(v) > 1 else 0 for v in values]
+            axes.bar(place + offset, means, 0.38, yerr=spread, capsize=3, label=protocol)
+            lowest = min(lowest, min(m - s for m, s in zip(means, spread, strict=True)))
+        axes.set_ylim(bottom=lowest - (0.5 if key == "psnr" else 0.01))
+        axes.set_xticks(place, [system.title.replace(" ", "\n", 1) for system in order], fontsize=8)
+        axes.set_ylabel(label)
+        axes.legend()
+    return figure
+
+
+def _time(found: Findings, systems: Sequence[System]):
+    figure = _figure(6.5, 4.5)
+    axes = figure.add_subplot(xscale="log", xlabel="seconds a volume", ylabel="PSNR (dB), authors' protocol")
+    for system in systems:
+        seconds, psnr = (values_of(found.rows, system.name, "authors", k).mean() for k in ("seconds", "psnr"))
+        # The area shows the number of weights; systems without any still need to be seen.
+        area = 30 + 60 * system.weights / 1e6
+        axes.scatter(seconds, psnr, area, alpha=0.6)
+        label = f"{system.title}\n{system.weights / 1e6:.2f} M"
+        axes.annotate(label, (seconds, psnr), (0, 8), textcoords="offset points", ha="center", fontsize=7)
+    axes.margins(0.2)
+    axes.set_title("area: number of weights", fontsize=9)
+    return figure
+
+
+def _scatter(found: Findings, systems: Sequence[System]):
+    figure = _figure(8, 4)
+    axes = figure.add_subplot(
+        xlabel="case, by the first system's PSNR", ylabel="PSNR (dB), authors' protocol"
+    )
+    order = np.argsort(values_of(found.rows, systems[0].name, "authors", "psnr"))
+    for system in systems:
+        axes.plot(values_of(found.rows, system.name, "authors", "psnr")[order], "o", ms=5, label=system.title)
+    axes.set_xticks(range(len(order)), range(1, len(order) + 1) if len(order) <= 30 else [""] * len(order))
+    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def _crops(found: Findings):
+    truth, thick = found.pictures["truth"], found.pictures["thick"]
+    factor = (len(truth) - 1) // (len(thick) - 1)
+    nearest = np.clip((np.arange(len(truth)) + factor // 2) // factor, 0, len(thick) - 1)
+    shown = {"thin (truth)": truth, "thick": thick[nearest]}
+    shown |= {name: hu for name, hu in found.pictures.items() if name not in ("truth", "thick")}
+    planes = _planes(truth, factor)
+    figure = _figure(2.1 * len(shown) + 0.4, 6.2)
+    for row, (plane, part) in enumerate(planes.items()):
+        for column, (name, hu) in enumerate(shown.items()):
+            axes = figure.add_subplot(3, len(shown), row * len(shown) + column + 1)
+            image = np.asarray(hu[part], np.float32)
+            axes.imshow(image if plane == "axial" else image[::-1], "gray", vmin=_WINDOW[0], vmax=_WINDOW[1])
+            axes.set_xticks([])
+            axes.set_yticks([])
+            if row == 0:
+                axes.set_title(name, fontsize=8)
+            if column == 0:
+                axes.set_ylabel(plane)
+    figure.suptitle(f"window {_WINDOW[0]:g} to {_WINDOW[1]:g} HU", fontsize=8)
+    return figure
+
+
+def _planes(truth: np.ndarray, factor: int) -> dict[str, tuple]:
+    """Indices of the crops: where the scan changes most along the slices, between two thick ones."""
+    slices, height, width = truth.shape
+    side_y, side_x = min(_CROP, height), min(_CROP, width)
+    middle = slices // 2 // factor * factor + factor // 2
+    change = np.abs(truth[min(middle + factor, slices - 1)].astype(np.float32) - truth[middle])
+    from scipy.ndimage import uniform_filter
+
+    change = uniform_filter(np.clip(change, 0, 400), (side_y // 2, side_x // 2))
+    y, x = np.unravel_index(np.argmax(change), change.shape)
+    y0 = int(np.clip(y - side_y // 2, 0, height - side_y))
+    x0 = int(np.clip(x - side_x // 2, 0, width - side_x))
+    half = min(_CROP, slices) // 2
+    z0 = max(0, middle - half)
+    z = slice(z0, min(slices, z0 + 2 * half))
+    rows, columns = slice(y0, y0 + side_y), slice(x0, x0 + side_x)
+    return {"axial": (middle, rows, columns), "coronal": (z, y, columns), "sagittal": (z, rows, x)}

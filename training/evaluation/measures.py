@@ -1,0 +1,125 @@
+"""What is measured of one predicted case: a row of ``cases.csv``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy import ndimage
+
+from ThickToThinSRLib import consistency
+from ThickToThinSRLib.acquisition import Acquisition
+from ThickToThinSRLib.intensity import to_unit
+from ThickToThinSRLib.lung import densitometry, lung_mask
+from ThickToThinSRLib.metrics import HU_RANGE, distance_groups, slice_errors
+from ThickToThinSRLib.similarity import OFFICIAL_DROP, official_psnr, official_ssim
+
+from ..data.cases import Pair
+
+_DISTANCES = ("psnr_match", "psnr_near", "psnr_far")
+COLUMNS = (
+    "case", "system", "protocol", "psnr", "ssim", "psnr_body", *_DISTANCES, "bias_body_hu", "bias_lung_hu",
+    "laa950", "laa950_reference", "perc15", "perc15_reference", "consistency_mean_hu", "consistency_p999_hu",
+    "consistency_worst_slice_hu", "seconds", "peak_mib", "weights", "gflop",
+)  # fmt: skip
+_BODY_ABOVE_HU = -500
+_STEP = 4  # pixels: the body is found on every fourth one
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The thin slices of a case and what is derived from them once for all systems."""
+
+    pair: Pair
+
+    @cached_property
+    def hu(self) -> np.ndarray:
+        return np.asarray(self.pair.thin.voxels)
+
+    @cached_property
+    def unit(self) -> np.ndarray:
+        return np.clip(to_unit(self.hu.astype(np.float32)), 0, 1)
+
+    @cached_property
+    def body(self) -> np.ndarray:
+        return body_mask(self.hu)
+
+    @cached_property
+    def lung(self) -> np.ndarray:
+        return lung_mask(self.pair.thin)
+
+    @property
+    def factor(self) -> int:
+        return (len(self.hu) - 1) // (len(self.pair.thick.voxels) - 1)
+
+
+def measure(truth: Truth, hu: np.ndarray, protocol: str) -> dict[str, float | None]:
+    """Everything that a prediction (N, H, W) in HU is judged by.
+
+    ``authors``: the first and last five slices are left out of PSNR, SSIM and errors. ``seamless``: nothing
+    is. PSNR and SSIM are the authors' in both: on [0, 1], clamped.
+    """
+    drop = OFFICIAL_DROP if protocol == "authors" else 0
+    estimate = np.clip(to_unit(hu), 0, 1)
+    errors = slice_errors(truth.unit, estimate)
+    kept = np.zeros(len(hu), bool)
+    kept[drop : len(hu) - drop] = True
+    body = slice_errors(truth.unit, estimate, truth.body)[kept]
+    row = {
+        "psnr": official_psnr(truth.unit, estimate, drop),
+        "ssim": official_ssim(truth.unit, estimate, drop),
+        "psnr_body": body.psnr(1.0),
+        "bias_body_hu": HU_RANGE * body.bias,
+    }
+    thick = len(truth.pair.thick.voxels)
+    groups = distance_groups(len(hu), 1.0, thick, float(truth.factor))
+    for name, (_, group) in zip(_DISTANCES, groups, strict=False):
+        chosen = group[kept[group]]
+        row[name] = errors[chosen].psnr(1.0) if len(chosen) else None
+    lung = truth.lung[kept]
+    if lung.any():
+        row["bias_lung_hu"] = HU_RANGE * slice_errors(truth.unit[kept], estimate[kept], lung).bias
+        for suffix, volume in (("", hu), ("_reference", truth.hu)):
+            found = densitometry(volume[kept], lung)
+            row[f"laa950{suffix}"], row[f"perc15{suffix}"] = found["laa950_percent"], found["perc15_hu"]
+    if protocol == "seamless":
+        row |= _consistency(truth, hu)
+    return row
+
+
+def _consistency(truth: Truth, hu: np.ndarray) -> dict[str, float]:
+    thick = truth.pair.thick
+    spacing = thick.spacing[2]
+    found = consistency.measure(hu, thick.voxels, Acquisition(spacing, spacing), spacing / truth.factor)
+    if found is None:
+        return {}
+    return {
+        "consistency_mean_hu": found.mean,
+        "consistency_p999_hu": found.percentile_99_9,
+        "consistency_worst_slice_hu": found.worst_slice,
+    }
+
+
+def body_mask(hu: np.ndarray) -> np.ndarray:
+    """The patient with what is inside, without air and table around: bool, shape of `hu` (N, H, W)."""
+    coarse = hu[:, ::_STEP, ::_STEP] > _BODY_ABOVE_HU
+    coarse = ndimage.binary_opening(coarse, np.ones((1, 3, 3), bool))
+    labels, count = ndimage.label(coarse)
+    if not count:
+        return np.zeros(hu.shape, bool)
+    largest = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
+    filled = np.stack([ndimage.binary_fill_holes(plane) for plane in largest])
+    return filled.repeat(_STEP, 1).repeat(_STEP, 2)[:, : hu.shape[1], : hu.shape[2]]
+
+
+def slice_similarity(truth: Truth) -> dict[str, list[float]]:
+    """PSNR of thick slices with the thin ones at their place (Match), 1 and 2 slices off (Near, Far)."""
+    thick = np.clip(to_unit(np.asarray(truth.pair.thick.voxels, np.float32)), 0, 1)
+    found: dict[str, list[float]] = {"Match": [], "Near": [], "Far": []}
+    for index, plane in enumerate(thick):
+        for distance, name in enumerate(found):
+            for place in {truth.factor * index - distance, truth.factor * index + distance}:
+                if 0 <= place < len(truth.unit):
+                    found[name].append(official_psnr(truth.unit[place][None], plane[None], 0))
+    return found

@@ -1,0 +1,52 @@
+"""One checkpoint on one split: behind ``training.val`` and ``training.test``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from ThickToThinSRLib.methods import PRECISIONS
+
+from .command import run
+from .data.cases import cases_of
+from .evaluation.run import PROTOCOLS, evaluate, write_cases
+from .evaluation.systems import find_systems
+from .evaluation.table import values_of
+from .ranks import joined
+
+
+def main(split: str, arguments: list[str] | None = None) -> int:
+    """Print mean and deviation of PSNR and SSIM by both protocols; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog=f"training.{split}", description=f"PSNR and SSIM of one checkpoint on the {split} cases."
+    )
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", choices=PRECISIONS, default="auto")
+    parser.add_argument("--factor", type=int, default=5)
+    parser.add_argument("--output", type=Path, metavar="CSV", help="write a row a case and protocol")
+    options = parser.parse_args(arguments)
+    return run(lambda: _work(split, options))
+
+
+def _work(split: str, options: argparse.Namespace) -> None:
+    systems = find_systems([], [options.checkpoint])
+    cases = cases_of(options.data, split)
+    with joined(options.device) as ranks:
+        found = evaluate(
+            systems, cases, ranks, options.precision, options.factor, lambda line: print(line, flush=True)
+        )
+        if not ranks.first:
+            return
+        for protocol in PROTOCOLS:
+            scores = []
+            for key, digits in (("psnr", 3), ("ssim", 4)):
+                values = values_of(found.rows, systems[0].name, protocol, key)
+                spread = f" +- {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
+                scores.append(f"{key.upper()} {values.mean():.{digits}f}{spread}")
+            print(f"{protocol}: {', '.join(scores)} over {len(cases)} case(s)")
+        if options.output:
+            write_cases(found.rows, options.output)
