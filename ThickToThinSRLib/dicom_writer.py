@@ -102,14 +102,9 @@ def write_series(
 
 
 def _sources(thin: Volume) -> list[_Source]:
-    """The source's headers in slice order."""
+    """The source's headers, by height."""
     import pydicom
 
-    if thin.source.get("modality") != "CT":
-        raise UserError(
-            f"a derived DICOM series can be made of CT only, not of {thin.source.get('modality') or 'this'}: "
-            "write a file (.nii.gz, .nrrd)"
-        )
     found = []
     for name in thin.source.get("files", ()):
         try:
@@ -118,10 +113,15 @@ def _sources(thin: Volume) -> list[_Source]:
             height = 0.0 if position is None else _height(thin, [float(value) for value in position])
         except Exception as error:
             raise UserError(f"{name}: cannot be read any more ({' '.join(str(error).split())})") from error
+        if header.get("Modality") != "CT":
+            raise UserError(
+                f"{name}: a derived DICOM series can be made of CT only, not of {header.get('Modality')}: "
+                "write a file (.nii.gz, .nrrd)"
+            )
         found.append(_Source(header, height))
     if not found:
         raise UserError("a derived DICOM series can be made of a DICOM series only: write a file (.nii.gz)")
-    return found
+    return sorted(found, key=lambda piece: piece.height)
 
 
 def _height(thin: Volume, position) -> float:

@@ -1,4 +1,4 @@
-"""The module in the real MRML scene of `slicer-core`."""
+"""The module in the real MRML scene of `slicer-core`, its panel in real Qt."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from Testing.shared_data import CHECKOUT
 def slicer(tmp_path):
     """The completed ``slicer`` with an empty scene; ``slicer.app.temporaryPath`` is an empty folder."""
     pytest.importorskip("slicer", reason="slicer-core is not installed")
+    pytest.importorskip("PySide6", reason="PySide6-Essentials is not installed")
     from . import host
 
     folder = tmp_path / "temporary"
@@ -22,6 +23,7 @@ def slicer(tmp_path):
     import slicer
 
     yield slicer
+    slicer.app.layoutManager().dismantle()
     slicer.mrmlScene.Clear(1)
 
 
@@ -29,11 +31,36 @@ def slicer(tmp_path):
 def module(slicer, monkeypatch):
     """The module's file, imported as Slicer does: only its own folder on the path."""
     monkeypatch.syspath_prepend(str(CHECKOUT / "ThickToThinSR"))
-    sys.modules.pop("ThickToThinSR", None)
+    _forget()
     yield importlib.import_module("ThickToThinSR")
-    sys.modules.pop("ThickToThinSR", None)
+    _forget()
+
+
+def _forget():
+    for name in [
+        name for name in sys.modules if name.split(".")[0] in ("ThickToThinSR", "ThickToThinSRSlicer")
+    ]:
+        del sys.modules[name]
 
 
 @pytest.fixture
 def logic(module):
-    return module.ThickToThinSRLogic()
+    found = module.ThickToThinSRLogic()
+    yield found
+    found.cancel(wait=True)
+
+
+@pytest.fixture
+def panel(slicer, module):
+    """The panel as the user has it: set up, entered, shown."""
+    from .host import ModulePanel
+
+    parent = ModulePanel()
+    widget = module.ThickToThinSRWidget(parent)
+    widget.setup()
+    widget.enter()
+    parent.widget.resize(460, 900)
+    parent.widget.show()
+    yield widget
+    widget.cleanup()
+    parent.widget.close()

@@ -57,7 +57,7 @@ def answer(monkeypatch, slicer, yes, missing=frozenset()):
     return installed
 
 
-@pytest.mark.parametrize("method", [None, "interpolation", "consistent"])
+@pytest.mark.parametrize("method", ["interpolation", "consistent"])
 def test_methods_without_a_network_need_nothing(slicer, logic, without_packages, method):
     logic.enhance(add_volume(slicer, ct_voxels()), method=method)
 

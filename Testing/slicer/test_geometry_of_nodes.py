@@ -70,7 +70,7 @@ def test_every_orientation_stays_in_place_and_agrees_with_the_command_line(slice
 def test_the_voxel_type_is_kept(slicer, logic, dtype):
     voxels = (ct_voxels(dtype=np.float64) + 1024) / 8
     node = add_volume(slicer, voxels.astype(dtype))
-    assert slicer.util.arrayFromVolume(logic.enhance(node)).dtype == dtype
+    assert slicer.util.arrayFromVolume(logic.enhance(node, method="consistent")).dtype == dtype
 
 
 def test_spacing_that_the_file_holds_in_single_precision_costs_no_slice(slicer, logic, tmp_path):
@@ -79,7 +79,7 @@ def test_spacing_that_the_file_holds_in_single_precision_costs_no_slice(slicer, 
     path = write_nifti(tmp_path / "thick.nii.gz", ct_voxels((100, 4, 4)), (0.2, 0.2, 0.7), OBLIQUE)
     node = load_as_slicer_does(slicer, path)
     expected = enhanced_by_command_line(path, tmp_path / "thin.nii.gz", "--spacing", "0.35")
-    result = logic.enhance(node, spacing=0.35)
+    result = logic.enhance(node, method="consistent", spacing=0.35)
     assert slicer.util.arrayFromVolume(result).shape[0] == 199
     np.testing.assert_array_equal(slicer.util.arrayFromVolume(result), sitk.GetArrayFromImage(expected))
 
@@ -94,7 +94,7 @@ def test_a_linear_transform_is_kept_and_the_result_lies_on_the_input_in_the_worl
     transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
     transform.SetMatrixTransformToParent(placed.GetMatrix())
     node.SetAndObserveTransformNodeID(transform.GetID())
-    thin = logic.enhance(node)
+    thin = logic.enhance(node, method="consistent")
     assert thin.GetTransformNodeID() == transform.GetID()
     for thick_slice in (0, 6):
         first = ijk_to_world(slicer, node) @ [3, 4, thick_slice, 1]
@@ -131,7 +131,7 @@ def test_a_non_linear_transform_is_refused_with_advice(slicer, logic, nested):
     with pytest.raises(
         UserError, match=r"chest is under the non-linear transform.*harden it on a copy.*resample"
     ):
-        logic.enhance(node)
+        logic.enhance(node, method="consistent")
     assert contents(slicer) == before
     assert is_clean(slicer)
 
@@ -140,7 +140,7 @@ def test_a_sheared_grid_is_refused(slicer, logic):
     sheared = np.eye(3)
     sheared[1, 2] = 0.3
     with pytest.raises(UserError, match="chest: the index axes are not perpendicular"):
-        logic.enhance(add_volume(slicer, ct_voxels(), sheared))
+        logic.enhance(add_volume(slicer, ct_voxels(), sheared), method="consistent")
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_label_maps_and_vector_volumes_are_refused(slicer, logic, kind, componen
     shape = (4, 5, 6) if components == 1 else (4, 5, 6, components)
     slicer.util.updateVolumeFromArray(node, np.zeros(shape, np.int16))
     with pytest.raises(UserError, match=f"other is a {name}, not a scalar volume"):
-        logic.enhance(node)
+        logic.enhance(node, method="consistent")
 
 
 def test_a_colour_image_in_a_scalar_node_and_an_empty_node_are_refused(slicer, logic):
@@ -160,13 +160,13 @@ def test_a_colour_image_in_a_scalar_node_and_an_empty_node_are_refused(slicer, l
 
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "odd")
     with pytest.raises(UserError, match="odd holds no voxels"):
-        logic.enhance(node)
+        logic.enhance(node, method="consistent")
     colours = vtk.vtkImageData()
     colours.SetDimensions(6, 5, 4)
     colours.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 3)
     node.SetAndObserveImageData(colours)
     with pytest.raises(UserError, match="odd holds 3 values a voxel"):
-        logic.enhance(node)
+        logic.enhance(node, method="consistent")
 
 
 def test_a_real_chest_series_gives_the_same_voxels_from_scene_and_command_line(slicer, logic, tmp_path):

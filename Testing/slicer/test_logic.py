@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import types
 
 import numpy as np
@@ -28,6 +29,7 @@ class Background:
         self.events, self.ended, self.logic = [], [], logic
         logic.enhance(
             node,
+            method="consistent",
             waitForCompletion=False,
             onProgress=self.events.append,
             onFinished=lambda output, error: self.ended.append((output, error)),
@@ -42,7 +44,7 @@ class Background:
 
     @property
     def pid(self):
-        return self.logic._process.processId()
+        return sys.modules["ThickToThinSRSlicer.background"].BackgroundRun.current.process.processId()
 
 
 def process_exists(pid):
@@ -60,7 +62,7 @@ def test_the_output_looks_like_the_input_and_says_where_it_comes_from(slicer, lo
     node.SetAttribute("DICOM.instanceUIDs", "1.2.3 1.2.4")
     node.SetAttribute("DICOM.instanceNumbers", "1 2")
     node.SetAttribute("hospital", "south")
-    output = logic.enhance(node, thickness=6.0)
+    output = logic.enhance(node, method="consistent", thickness=6.0)
     assert output.GetName() == "chest 1.0 mm"
     assert output.GetDisplayNode() is not display
     assert (output.GetDisplayNode().GetWindow(), output.GetDisplayNode().GetLevel()) == (1500, -500)
@@ -85,7 +87,7 @@ def test_the_output_looks_like_the_input_and_says_where_it_comes_from(slicer, lo
 
 def test_an_automatic_window_is_copied_as_it_stands(slicer, logic, node):
     node.GetDisplayNode().SetAutoWindowLevel(True)
-    output = logic.enhance(node)
+    output = logic.enhance(node, method="consistent")
     window = node.GetDisplayNode().GetWindow()
     assert window > 100
     assert output.GetDisplayNode().GetWindow() == window
@@ -93,7 +95,10 @@ def test_an_automatic_window_is_copied_as_it_stands(slicer, logic, node):
 
 
 def test_a_second_result_gets_a_name_of_its_own(slicer, logic, node):
-    first, second = logic.enhance(node, spacing=1.25), logic.enhance(node, spacing=1.25)
+    first, second = (
+        logic.enhance(node, method="consistent", spacing=1.25),
+        logic.enhance(node, method="consistent", spacing=1.25),
+    )
     assert first.GetName() == "chest 1.25 mm"
     assert second.GetName() != first.GetName()
 
@@ -102,7 +107,7 @@ def test_the_output_lies_beside_its_input_in_the_subject_hierarchy(slicer, logic
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
     study = hierarchy.CreateFolderItem(hierarchy.GetSceneItemID(), "study")
     hierarchy.CreateItem(study, node)
-    output = logic.enhance(node)
+    output = logic.enhance(node, method="consistent")
     assert hierarchy.GetItemParent(hierarchy.GetItemByDataNode(output)) == study
 
 
@@ -113,8 +118,8 @@ def test_an_existing_output_node_gets_the_new_content_and_keeps_its_name(slicer,
     node.GetDisplayNode().SetWindowLevel(400, 40)
     transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
     node.SetAndObserveTransformNodeID(transform.GetID())
-    fresh = logic.enhance(node)
-    assert logic.enhance(node, output) is output
+    fresh = logic.enhance(node, method="consistent")
+    assert logic.enhance(node, output, method="consistent") is output
     assert output.GetName() == "mine"
     assert output.GetTransformNodeID() == transform.GetID()
     assert output.GetAttribute("DICOM.instanceUIDs") is None
@@ -131,7 +136,7 @@ def test_the_slice_thickness_comes_from_the_dicom_database(
     database = types.SimpleNamespace(isOpen=True, instanceValue=lambda uid, tag: known[uid, tag])
     monkeypatch.setattr(slicer, "dicomDatabase", database, raising=False)
     node.SetAttribute("DICOM.instanceUIDs", "1.2.3 1.2.4")
-    output = logic.enhance(node)
+    output = logic.enhance(node, method="consistent")
     assert output.GetAttribute("ThickToThinSR.thickness_mm") == used
     assert output.GetAttribute("ThickToThinSR.thickness_from").startswith(origin)
 
@@ -141,7 +146,8 @@ def test_a_run_in_the_background_reports_progress_and_gives_the_same_result(slic
     assert error is None
     assert [event["done"] for event in background.events][-1] == background.events[-1]["total"]
     np.testing.assert_array_equal(
-        slicer.util.arrayFromVolume(output), slicer.util.arrayFromVolume(logic.enhance(node))
+        slicer.util.arrayFromVolume(output),
+        slicer.util.arrayFromVolume(logic.enhance(node, method="consistent")),
     )
     assert is_clean(slicer)
 
@@ -150,7 +156,7 @@ def test_a_second_run_is_refused_while_one_is_running(slicer, logic, module, nod
     background = Background(logic, node)
     for other in (logic, module.ThickToThinSRLogic()):
         with pytest.raises(UserError, match="is running"):
-            other.enhance(node)
+            other.enhance(node, method="consistent")
     assert background.finish(slicer)[1] is None
 
 
@@ -207,7 +213,7 @@ def test_what_the_worker_refuses_arrives_as_its_one_line(slicer, logic, node, ba
         _, error = Background(logic, node, outputNode=output, spacing=1e-9).finish(slicer)
     else:
         with pytest.raises(UserError) as caught:
-            logic.enhance(node, output, spacing=1e-9)
+            logic.enhance(node, output, method="consistent", spacing=1e-9)
         error = caught.value
     assert isinstance(error, UserError)
     assert "choose a larger --spacing" in str(error)
@@ -220,7 +226,7 @@ def test_a_voxel_that_is_no_number_is_reported_with_the_name_of_the_node(slicer,
     voxels = ct_voxels(dtype=np.float32)
     voxels[2, 3, 4] = np.nan
     with pytest.raises(UserError, match=r"^chest: voxel \(i, j, k\) = \(4, 3, 2\) is nan"):
-        logic.enhance(add_volume(slicer, voxels))
+        logic.enhance(add_volume(slicer, voxels), method="consistent")
     assert is_clean(slicer)
 
 
@@ -229,9 +235,9 @@ def test_a_full_disk_is_reported_and_leaves_nothing(slicer, logic, module, node,
         path.write_bytes(b"half")
         raise UserError(f"{path}: could not be written whole; is the disk full?")
 
-    monkeypatch.setattr(module, "write_volume", full)
+    monkeypatch.setattr(sys.modules["ThickToThinSRSlicer.job"], "write_volume", full)
     with pytest.raises(UserError, match="chest: could not be written whole"):
-        logic.enhance(node)
+        logic.enhance(node, method="consistent")
     assert is_clean(slicer)
 
 
@@ -243,7 +249,7 @@ def test_a_killed_worker_gives_its_last_words(slicer, logic, node, monkeypatch, 
         _, error = Background(logic, node).finish(slicer)
     else:
         with pytest.raises(WorkerFailed) as caught:
-            logic.enhance(node)
+            logic.enhance(node, method="consistent")
         error = caught.value
     assert isinstance(error, WorkerFailed)
     assert "lack of memory" in error.summary
@@ -271,7 +277,7 @@ def test_a_python_that_cannot_be_started_is_named(slicer, logic, node, monkeypat
         _, error = Background(logic, node).finish(slicer)
     else:
         with pytest.raises(WorkerFailed) as caught:
-            logic.enhance(node)
+            logic.enhance(node, method="consistent")
         error = caught.value
     assert isinstance(error, WorkerFailed)
     assert str(error).startswith("/nowhere/PythonSlicer: could not be started")

@@ -112,9 +112,8 @@ def run_installed(installed: Path, program: str, *arguments: str) -> str:
 
 def test_the_installed_tree_holds_module_library_and_resources(installed):
     expected = {f"ThickToThinSRLib/{name}" for name in present(LIBRARY)} | present(MODULE)
-    models = CHECKOUT / "Resources" / "Models"
-    if models.is_dir():
-        expected |= {f"Resources/Models/{name}" for name in present(models)}
+    for folder in ("Models", "SampleData"):
+        expected |= {f"Resources/{folder}/{name}" for name in present(CHECKOUT / "Resources" / folder)}
     assert present(installed) == expected
 
 

@@ -8,14 +8,20 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from Testing.shared_data import CHECKOUT
+from ThickToThinSRLib.enhance import DEFAULT_METHOD
 
 UI = CHECKOUT / "ThickToThinSR" / "Resources" / "UI" / "ThickToThinSR.ui"
-SOURCE = CHECKOUT / "ThickToThinSR" / "ThickToThinSR.py"
+SOURCES = [
+    CHECKOUT / "ThickToThinSR" / "ThickToThinSR.py",
+    *(CHECKOUT / "ThickToThinSR" / "ThickToThinSRSlicer").glob("*.py"),
+]
 # What Slicer's connectGui accepts for each type (exact classes).
 WIDGETS = {
     "vtkMRMLScalarVolumeNode": "qMRMLNodeComboBox",
     "str": "QComboBox",
     "float": "QDoubleSpinBox",
+    "int": "QSpinBox",
+    "bool": "QCheckBox",
     "PosixPath": "ctkPathLineEdit",
     "Path": "ctkPathLineEdit",
 }
@@ -35,13 +41,13 @@ def widgets():
 
 
 def test_every_widget_that_the_code_names_is_in_the_panel(widgets):
-    named = set(re.findall(r"self\.ui\.(\w+)", SOURCE.read_text()))
+    named = {name for path in SOURCES for name in re.findall(r"\b_?ui\.(\w+)", path.read_text())}
     assert {"enhanceButton", "cancelButton", "progressBar"} <= named
     assert named <= set(widgets)
 
 
-def test_every_parameter_has_one_widget_of_the_kind_that_slicer_can_connect(widgets, module):
-    parameters = module.ThickToThinSRParameterNode.allParameters
+def test_every_parameter_has_one_widget_of_the_kind_that_slicer_can_connect(widgets, logic):
+    parameters = logic.getParameterNode().allParameters
     connected = {
         properties["SlicerParameterName"]: kind
         for kind, properties in widgets.values()
@@ -61,7 +67,7 @@ def test_every_own_class_is_declared_and_scene_widgets_get_the_scene(widgets):
 
 def test_choices_are_kept_by_a_real_parameter_node(slicer, module, logic):
     parameters = logic.getParameterNode()
-    assert (parameters.method, parameters.spacing, parameters.device) == ("consistent", 1.0, "auto")
+    assert (parameters.method, parameters.spacing, parameters.device) == (DEFAULT_METHOD, 1.0, "auto")
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "chest")
     parameters.inputVolume, parameters.spacing = node, 0.75
     again = module.ThickToThinSRLogic().getParameterNode()

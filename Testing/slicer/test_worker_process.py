@@ -51,7 +51,7 @@ def test_a_run_gives_the_report_the_progress_and_the_file(files):
 
 def test_the_library_is_found_from_any_folder_and_what_was_on_the_path_stays(files, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "/somewhere/else")
-    worker = WorkerProcess(sys.executable, *files, spacing=1.0)
+    worker = WorkerProcess(sys.executable, *files, spacing=1.0, method="consistent")
     assert worker.environment["PYTHONPATH"].endswith(":/somewhere/else")
     assert run(worker)["method"] == "consistent"
 

@@ -1,0 +1,92 @@
+"""``slicer.app.layoutManager()`` over the real layout and slice logics, rendered without OpenGL."""
+
+from __future__ import annotations
+
+import types
+
+import numpy as np
+import vtk
+from vtk.util.numpy_support import vtk_to_numpy
+
+SIZE = (300, 240)
+
+
+class LayoutManager:
+    """Makes a slice logic for every slice view of the layout, as Slicer's makes a widget."""
+
+    def __init__(self, scene):
+        import slicer
+
+        slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene, True)
+        self._scene, self._views, self._logics = scene, {}, vtk.vtkCollection()
+        self._application = slicer.vtkSlicerApplicationLogic()
+        self._application.SetMRMLScene(scene)
+        self._application.SetSliceLogics(self._logics)
+        self._layout = slicer.vtkMRMLLayoutLogic()
+        self._layout.SetMRMLScene(scene)
+        self.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
+
+    def dismantle(self):
+        """Logics that outlive the nodes of their scene crash."""
+        self._application.SetSliceLogics(None)
+        self._logics.RemoveAllItems()
+        for logic in (*self._views.values(), self._layout, self._application):
+            logic.SetMRMLScene(None)
+        self._views.clear()
+
+    def layoutLogic(self):
+        return self._layout
+
+    @property
+    def layout(self):
+        return self._layout.GetLayoutNode().GetViewArrangement()
+
+    def setLayout(self, number):
+        self._layout.GetLayoutNode().SetViewArrangement(number)
+        shown = self._layout.GetViewNodes()
+        nodes = [shown.GetItemAsObject(index) for index in range(shown.GetNumberOfItems())]
+        names = [node.GetLayoutName() for node in nodes if node.IsA("vtkMRMLSliceNode")]
+        for name in names:
+            self._view(name)
+        for name, logic in self._views.items():
+            logic.GetSliceNode().SetMappedInLayout(name in names)
+
+    def _view(self, name):
+        import slicer
+
+        if name not in self._views:
+            logic = slicer.vtkMRMLSliceLogic()
+            logic.SetMRMLApplicationLogic(self._application)
+            logic.SetMRMLScene(self._scene)
+            logic.AddSliceNode(name)
+            logic.ResizeSliceNode(*SIZE)
+            self._logics.AddItem(logic)
+            self._views[name] = logic
+        return self._views[name]
+
+    def sliceViewNames(self):
+        return tuple(self._views)
+
+    def sliceWidget(self, name):
+        return types.SimpleNamespace(sliceLogic=lambda: self._views[name])
+
+
+def scroll(logic, offset: float) -> None:
+    """What turning the mouse wheel over a view does."""
+    logic.StartSliceOffsetInteraction()
+    logic.SetSliceOffset(offset)
+    logic.EndSliceOffsetInteraction()
+
+
+def picture(logic) -> np.ndarray:
+    """What a view shows: (rows, columns, 3), bytes; black where no volume lies."""
+    # The real pipeline: reslice, map to colours, blend; views outside it add only decoration.
+    logic.UpdatePipeline()
+    connection = logic.GetImageDataConnection()
+    if connection is None:
+        return np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
+    connection.GetProducer().Update()
+    image = connection.GetProducer().GetOutputDataObject(connection.GetIndex())
+    columns, rows, _ = image.GetDimensions()
+    rgba = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(rows, columns, -1)[::-1]
+    return (rgba[..., :3] * (rgba[..., 3:4] / 255.0)).astype(np.uint8)

@@ -1,0 +1,1 @@
+"""The parts of the Slicer module, one idea a file; what they know of CT is in ThickToThinSRLib."""

@@ -1,0 +1,93 @@
+"""The tab for many volumes: a folder in, a folder out, a table of states."""
+
+import pathlib
+
+import qt
+import slicer
+
+from ThickToThinSRLib.errors import Cancelled, UserError
+from ThickToThinSRLib.worker import DONE, FAILED, RUNNING, THERE, WAITING
+
+_WORDS = {WAITING: "waiting", RUNNING: "running", THERE: "already there", DONE: "done", FAILED: "failed"}
+
+
+class BatchPanel:
+    """:param ui: the panel's widgets by name.
+    :param start: start(inputFolder, outputFolder, onEvent, onFinished) begins the batch; may raise UserError.
+    """
+
+    def __init__(self, ui, start, cancel, changed):
+        self._ui, self._start, self._changed = ui, start, changed
+        self._rows, self._active = {}, False
+        ui.batchButton.connect("clicked(bool)", self._onStart)
+        ui.batchCancelButton.connect("clicked(bool)", lambda checked=False: cancel())
+        for edit in (ui.batchInputWidget, ui.batchOutputWidget):
+            edit.connect("currentPathChanged(QString)", lambda path: changed())
+        ui.batchTable.setColumnCount(3)
+        ui.batchTable.setHorizontalHeaderLabels(["Volume or series", "State", "Seconds, or why it failed"])
+        ui.batchTable.horizontalHeader().setStretchLastSection(True)
+
+    def update(self, running, reason):
+        """`reason`: why the panel's choices cannot work for a batch, or empty."""
+        why = "An enhancement is running; cancel it or wait for it." if running else reason or self._whyNot()
+        self._ui.batchButton.enabled = not why
+        self._ui.batchButton.toolTip = why or "Enhance all; results that are there already are kept"
+        self._ui.batchCancelButton.enabled = running and self._active
+
+    def _folders(self):
+        return [
+            pathlib.Path(edit.currentPath) for edit in (self._ui.batchInputWidget, self._ui.batchOutputWidget)
+        ]
+
+    def _whyNot(self):
+        source, target = self._folders()
+        if not self._ui.batchInputWidget.currentPath or not source.is_dir():
+            return "Choose the folder with the thick volumes or DICOM series"
+        if not self._ui.batchOutputWidget.currentPath:
+            return "Choose a folder for the results"
+        if source.resolve() == target.resolve():
+            return "Choose another folder for the results than that of the inputs"
+        return ""
+
+    def _onStart(self, checked=False):
+        self._ui.batchTable.setRowCount(0)
+        self._rows.clear()
+        self._ui.batchStatusLabel.text = "Looking for volumes"
+        self._active = True
+        try:
+            self._start(*self._folders(), self._onEvent, self._onFinished)
+        except UserError as error:
+            self._onFinished(None, error)
+        self._changed()
+
+    def _onEvent(self, event):
+        if event["event"] == "progress":
+            left = event["seconds_left"]
+            percent = round(100 * event["done"] / max(1, event["total"]))
+            rest = "" if left is None else f", about {left:.0f} s left"
+            self._ui.batchStatusLabel.text = f"{event['stage']}, {percent} %{rest}"
+        elif event["event"] == "case":
+            self._showCase(event)
+
+    def _showCase(self, event):
+        table = self._ui.batchTable
+        row = self._rows.setdefault(event["name"], len(self._rows))
+        table.setRowCount(len(self._rows))
+        seconds = "" if event["seconds"] is None else f"{event['seconds']:.1f}"
+        for column, text in enumerate((event["name"], _WORDS[event["state"]], event["reason"] or seconds)):
+            item = qt.QTableWidgetItem(text)
+            item.setToolTip(text)
+            table.setItem(row, column, item)
+
+    def _onFinished(self, report, error):
+        self._active = False
+        if error is None:
+            text = f"Finished: {report['done']} done, {report['already there']} already there"
+        elif isinstance(error, Cancelled):
+            text = "Cancelled; what is done stays, Start goes on with the rest"
+        else:
+            text = str(getattr(error, "summary", error))
+            if not self._rows:  # nothing in the table that shows it
+                slicer.util.errorDisplay(text)
+        self._ui.batchStatusLabel.text = text
+        self._changed()

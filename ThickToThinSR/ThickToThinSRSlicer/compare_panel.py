@@ -1,0 +1,180 @@
+"""The Compare part of the panel: side by side, fade and flicker, difference, DICOM export."""
+
+import qt
+import slicer
+
+from ThickToThinSRLib.errors import UserError
+
+from . import compare_views, dicom_export, difference
+from .compare_layout import FADE, SIDE_BY_SIDE, CompareLayout
+from .node_volumes import inputOf
+
+_FLICKER_MILLISECONDS = 500
+
+
+class ComparePanel:
+    """:param ui: the panel's widgets by name.
+    :param startDifference: startDifference(inputNode, resultNode, onFinished) makes the difference volume.
+    """
+
+    def __init__(self, ui, startDifference):
+        self._ui, self._startDifference = ui, startDifference
+        self._layout, self._crosshair = CompareLayout(), compare_views.Crosshair()
+        self._link = self._interpolatedBefore = None
+        self._flicker = qt.QTimer()
+        self._flicker.connect("timeout()", self._onFlicker)
+        for name in ("Input", "Result"):
+            selector = getattr(ui, f"compare{name}Selector")
+            selector.connect("currentNodeChanged(vtkMRMLNode*)", self._onVolumeChanged)
+        ui.sideBySideButton.connect("toggled(bool)", self._onSideBySide)
+        ui.fadeButton.connect("toggled(bool)", self._onFade)
+        ui.fadeSlider.connect("valueChanged(int)", self._onFadeChanged)
+        ui.fadePlaneComboBox.connect("currentIndexChanged(int)", self._onVolumeChanged)
+        ui.flickerCheckBox.connect("toggled(bool)", self._onFlickerToggled)
+        ui.asTheyAreCheckBox.connect("toggled(bool)", self._onAsTheyAre)
+        ui.differenceButton.connect("clicked(bool)", self._onDifference)
+        ui.exportDicomButton.connect("clicked(bool)", self._onExportDicom)
+        self.update(running=False)
+
+    def setPair(self, inputNode, resultNode):
+        """Choose what is compared."""
+        self._ui.compareInputSelector.setCurrentNode(inputNode)
+        self._ui.compareResultSelector.setCurrentNode(resultNode)
+
+    def update(self, running):
+        """Enable what can work; tooltips say why not otherwise."""
+        ui, result = self._ui, self._result()
+        reason = self._whyNotCompare()
+        for button, what in (
+            (ui.sideBySideButton, "Three views of the input over three of the result, linked"),
+            (ui.fadeButton, "Input and result in one view"),
+        ):
+            button.enabled = not reason
+            button.toolTip = reason or what
+        fading = ui.fadeButton.checked
+        for widget in (ui.fadeSlider, ui.flickerCheckBox, ui.fadePlaneComboBox):
+            widget.enabled = fading
+        why = "An enhancement is running" if running else difference.whyNot(self._input(), result)
+        ui.differenceButton.enabled = not why
+        ui.differenceButton.toolTip = why or "Result minus cubic interpolation of the input, as a new volume"
+        why = dicom_export.whyNot(result)
+        ui.exportDicomButton.enabled = not why
+        ui.exportDicomButton.toolTip = why or "Write the result as a derived CT series"
+
+    def leave(self):
+        """End the comparison: the user's layout, crosshair and interpolation come back."""
+        for button in (self._ui.sideBySideButton, self._ui.fadeButton):
+            if button.checked:
+                button.setChecked(False)
+        self._end()
+
+    def _input(self):
+        return self._ui.compareInputSelector.currentNode()
+
+    def _result(self):
+        return self._ui.compareResultSelector.currentNode()
+
+    def _whyNotCompare(self):
+        if self._input() is None or self._result() is None:
+            return "Choose an input and a result"
+        if self._input() is self._result():
+            return "Choose two different volumes"
+        return ""
+
+    def _onVolumeChanged(self, *_):
+        if self._whyNotCompare():
+            self.leave()
+        elif self._ui.sideBySideButton.checked or self._ui.fadeButton.checked:
+            self._show()
+        self.update(running=False)
+
+    def _onSideBySide(self, checked):
+        if checked:
+            self._ui.fadeButton.setChecked(False)
+            self._show()
+        elif not self._ui.fadeButton.checked:
+            self._end()
+        self.update(running=False)
+
+    def _onFade(self, checked):
+        if checked:
+            self._ui.sideBySideButton.setChecked(False)
+            self._show()
+        else:
+            self._ui.flickerCheckBox.setChecked(False)
+            if not self._ui.sideBySideButton.checked:
+                self._end()
+        self.update(running=False)
+
+    def _show(self):
+        """Bring the chosen volumes into the chosen layout."""
+        self._unlink()
+        inputNode, resultNode = self._input(), self._result()
+        if not difference.isDifference(resultNode):
+            self._link = compare_views.WindowLevelLink(inputNode, resultNode)
+        if self._ui.fadeButton.checked:
+            self._layout.show(FADE)
+            compare_views.showFade(inputNode, resultNode, self._ui.fadePlaneComboBox.currentText)
+            self._onFadeChanged(self._ui.fadeSlider.value)
+        else:
+            self._layout.show(SIDE_BY_SIDE)
+            compare_views.showSideBySide(inputNode, resultNode)
+        self._crosshair.show()
+        self._onAsTheyAre(self._ui.asTheyAreCheckBox.checked)
+
+    def _end(self):
+        self._flicker.stop()
+        self._unlink()
+        self._layout.leave()
+        self._crosshair.leave()
+
+    def _unlink(self):
+        if self._link is not None:
+            self._link.end()
+            self._link = None
+        if self._interpolatedBefore is not None:
+            display, interpolated = self._interpolatedBefore
+            display.SetInterpolate(interpolated)
+            self._interpolatedBefore = None
+
+    def _onAsTheyAre(self, checked):
+        """Show the input's thick slices as they are, or smoothed as Slicer does by default."""
+        display = self._input().GetDisplayNode() if self._input() is not None else None
+        if display is None or not (self._ui.sideBySideButton.checked or self._ui.fadeButton.checked):
+            return
+        if self._interpolatedBefore is None:
+            self._interpolatedBefore = (display, display.GetInterpolate())
+        display.SetInterpolate(not checked)
+
+    def _onFadeChanged(self, percent):
+        if self._ui.fadeButton.checked:
+            compare_views.setFade(percent / 100)
+
+    def _onFlickerToggled(self, checked):
+        if checked and self._ui.fadeButton.checked:
+            self._flicker.start(_FLICKER_MILLISECONDS)
+        else:
+            self._flicker.stop()
+
+    def _onFlicker(self):
+        self._ui.fadeSlider.setValue(0 if self._ui.fadeSlider.value > 50 else 100)
+
+    def _onDifference(self, checked=False):
+        result = self._result()
+        source = inputOf(result) or self._input()
+        self._startDifference(source, result, self._onDifferenceMade)
+
+    def _onDifferenceMade(self, node, error):
+        if error is None:
+            self._ui.compareResultSelector.setCurrentNode(node)
+
+    def _onExportDicom(self, checked=False):
+        folder = qt.QFileDialog.getExistingDirectory(None, "Folder for the derived series")
+        if not folder:
+            return
+        try:
+            with slicer.util.WaitCursor():
+                target = dicom_export.export(self._result(), folder)
+            self._ui.statusLabel.text = f"Written: {target}"
+        except UserError as error:
+            slicer.util.errorDisplay(str(error))

@@ -1,0 +1,142 @@
+"""What the views of a comparison show: which volume, in which plane, linked, with the same window."""
+
+import slicer
+import vtk
+from slicer.util import VTKObservationMixin
+
+from .compare_layout import FADE_VIEW, PLANES, ROWS, viewName
+
+
+def sliceLogic(name):
+    """The real slice logic of a view."""
+    return slicer.app.layoutManager().sliceWidget(name).sliceLogic()
+
+
+def showSideBySide(inputNode, resultNode):
+    """Input above, result below, in the volume's own planes, at the same place and scale, linked."""
+    logics = {(row, plane): sliceLogic(viewName(row, plane)) for row in ROWS for plane in PLANES}
+    # What is set now is meant for one view; linked views would pass it on.
+    _link(logics.values(), False)
+    for (row, _), logic in logics.items():
+        composite = logic.GetSliceCompositeNode()
+        composite.SetBackgroundVolumeID((inputNode if row == ROWS[0] else resultNode).GetID())
+        composite.SetForegroundVolumeID(None)
+        composite.SetLabelVolumeID(None)
+    for plane in PLANES:
+        upper, lower = (logics[row, plane] for row in ROWS)
+        _place(upper, plane, inputNode)
+        _place(lower, plane, inputNode)
+        _sameView(upper.GetSliceNode(), lower.GetSliceNode())
+    _link(logics.values(), True)
+
+
+def showFade(inputNode, resultNode, plane="Axial"):
+    """Both in one view, the result over the input."""
+    logic = sliceLogic(FADE_VIEW)
+    _link([logic], False)
+    composite = logic.GetSliceCompositeNode()
+    composite.SetBackgroundVolumeID(inputNode.GetID())
+    composite.SetForegroundVolumeID(resultNode.GetID())
+    composite.SetLabelVolumeID(None)
+    _place(logic, plane, inputNode)
+
+
+def setFade(share):
+    """0 shows the input, 1 the result."""
+    sliceLogic(FADE_VIEW).GetSliceCompositeNode().SetForegroundOpacity(share)
+
+
+def _place(logic, plane, volumeNode):
+    """Turn a view to the volume's own plane, whole volume in view, through its middle."""
+    node = logic.GetSliceNode()
+    node.SetOrientation(plane)
+    node.RotateToVolumePlane(volumeNode)
+    logic.FitSliceToBackground()
+    bounds = [0.0] * 6
+    volumeNode.GetSliceBounds(bounds, _rasToSlice(node))
+    node.SetSliceOffset(_offsetOf(node, bounds))
+
+
+def _rasToSlice(node):
+    matrix = vtk.vtkMatrix4x4()
+    vtk.vtkMatrix4x4.Invert(node.GetSliceToRAS(), matrix)
+    return matrix
+
+
+def _offsetOf(node, bounds):
+    """Slice offset of the middle of `bounds`, which are relative to the present slice."""
+    return node.GetSliceOffset() + 0.5 * (bounds[4] + bounds[5])
+
+
+def _sameView(source, target):
+    """Same plane, place and scale; the thickness of a step stays the volume's own."""
+    target.GetSliceToRAS().DeepCopy(source.GetSliceToRAS())
+    width, height, _ = source.GetFieldOfView()
+    target.SetFieldOfView(width, height, target.GetFieldOfView()[2])
+    target.SetXYZOrigin(source.GetXYZOrigin())
+    target.UpdateMatrices()
+
+
+def _link(logics, linked):
+    for logic in logics:
+        composite = logic.GetSliceCompositeNode()
+        composite.SetLinkedControl(linked)
+        composite.SetHotLinkedControl(linked)
+
+
+class WindowLevelLink(VTKObservationMixin):
+    """Same window and level on both volumes, whichever of them the user changes."""
+
+    def __init__(self, first, second):
+        VTKObservationMixin.__init__(self)
+        self._displays = [node.GetDisplayNode() for node in (first, second)]
+        self._busy = False
+        if None in self._displays or self._displays[0] is self._displays[1]:
+            self._displays = []
+        for display in self._displays:
+            display.SetAutoWindowLevel(False)
+        if self._displays:
+            self._copy(self._displays[0])
+        for display in self._displays:
+            self.addObserver(display, vtk.vtkCommand.ModifiedEvent, self._onModified)
+
+    def end(self):
+        self.removeObservers()
+
+    def _onModified(self, caller, event):
+        self._copy(caller)
+
+    def _copy(self, source):
+        if self._busy:
+            return
+        self._busy = True
+        for display in self._displays:
+            if display is not source:
+                display.SetAutoWindowLevel(False)
+                display.SetWindowLevel(source.GetWindow(), source.GetLevel())
+        self._busy = False
+
+
+class Crosshair:
+    """A crosshair at the same point of all views; the user's own setting comes back."""
+
+    def __init__(self):
+        self._before = None
+
+    @staticmethod
+    def _node():
+        return slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
+
+    def show(self):
+        node = self._node()
+        if node is not None and self._before is None:
+            self._before = (node.GetCrosshairMode(), node.GetCrosshairBehavior())
+            node.SetCrosshairMode(slicer.vtkMRMLCrosshairNode.ShowBasic)
+            node.SetCrosshairBehavior(slicer.vtkMRMLCrosshairNode.OffsetJumpSlice)
+
+    def leave(self):
+        node = self._node()
+        if node is not None and self._before is not None:
+            node.SetCrosshairMode(self._before[0])
+            node.SetCrosshairBehavior(self._before[1])
+        self._before = None

@@ -1,0 +1,50 @@
+"""What the panel says of the input and of what will result."""
+
+import numpy as np
+
+from ThickToThinSRLib.methods import acquisition_of
+from ThickToThinSRLib.volume import slice_count
+
+# Patient axes (LPS) to the plane that is perpendicular to them.
+_PLANES = ("sagittal", "coronal", "axial")
+
+
+def ofInput(volume, axis, thickness=None):
+    """What was understood: "512 x 512 x 64, 0.84 x 0.84 x 5.00 mm, axial; slice thickness 5.0 mm (DICOM)"."""
+    size = " x ".join(str(count) for count in volume.voxels.shape[::-1])
+    spacing = " x ".join(f"{value:.2f}" for value in volume.spacing)
+    acquisition, told = acquisition_of(volume, axis, thickness)
+    where = {"DICOM": "DICOM", "option": "as you set it"}.get(told, "assumed")
+    return (
+        f"{size}, {spacing} mm, {plane(volume, axis)}; "
+        f"slice thickness {acquisition.thickness:.1f} mm ({where})"
+    )
+
+
+def plane(volume, axis):
+    """The plane of the slices, "oblique" if they are turned by more than 5 degrees."""
+    normal = np.abs(volume.direction[:, axis])
+    nearest = int(np.argmax(normal))
+    oblique = "oblique " if normal[nearest] < np.cos(np.deg2rad(5)) else ""
+    return oblique + _PLANES[nearest]
+
+
+def resultSize(volume, axis, spacing):
+    """Number of thin slices and bytes of the result."""
+    count = slice_count(volume.voxels.shape[2 - axis], volume.spacing[axis], spacing)
+    pixels = volume.voxels.size // volume.voxels.shape[2 - axis]
+    return count, count * pixels * volume.voxels.dtype.itemsize
+
+
+def ofResult(volume, axis, spacing):
+    """What results: "316 slices of 1.00 mm, 165 MB"."""
+    count, size = resultSize(volume, axis, spacing)
+    return f"{count} slices of {spacing:.2f} mm, {int(size / 1e6)} MB"
+
+
+def ofSeconds(seconds):
+    """A duration for people: "40 s", "3 min", "1 h 20 min"."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,54 @@
+"""A result as a derived DICOM series, made from the files that the DICOM database has of its input."""
+
+import pathlib
+
+import slicer
+
+from ThickToThinSRLib.dicom_writer import write_series
+from ThickToThinSRLib.errors import UserError
+
+from .node_volumes import provenance, volumeFromNode
+
+
+def whyNot(node):
+    """Why this volume cannot become a derived series, or an empty string."""
+    try:
+        sourceFiles(node)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def sourceFiles(node):
+    """The DICOM files of the volume that `node` was made from."""
+    if node is None:
+        raise UserError("Choose a result of this module")
+    report = provenance(node)
+    if "method" not in report:
+        raise UserError(f"{node.GetName()} was not made by this module: choose one of its results")
+    database = getattr(slicer, "dicomDatabase", None)
+    uids = (report.get("sourceInstanceUIDs") or "").split()
+    if not uids or database is None or not database.isOpen:
+        raise UserError(
+            f"{node.GetName()} was not made from a DICOM series of the DICOM database: save it as a file"
+        )
+    files = [database.fileForInstance(uid) for uid in uids]
+    if not all(name and pathlib.Path(name).is_file() for name in files):
+        raise UserError(f"The DICOM files that {node.GetName()} was made from are no longer in the database")
+    return files
+
+
+def export(node, folder):
+    """Write `node` as a series into a new folder within `folder`; returns the new folder."""
+    folder = pathlib.Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder")
+    volume = volumeFromNode(node)
+    volume.source["files"] = sourceFiles(node)
+    name = "".join(letter if letter.isalnum() or letter in "._- " else "_" for letter in node.GetName())
+    target, number = folder / name, 1
+    while target.exists():
+        number += 1
+        target = folder / f"{name} {number}"
+    write_series(volume, target, provenance(node))
+    return target

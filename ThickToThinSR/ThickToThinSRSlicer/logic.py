@@ -1,0 +1,222 @@
+"""The module's Logic: from nodes and choices to workers, and from their results to nodes."""
+
+from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
+
+from ThickToThinSRLib.enhance import DEFAULT_SPACING
+from ThickToThinSRLib.errors import UserError
+from ThickToThinSRLib.worker_process import WorkerProcess, run
+
+from . import dependencies, difference, job, node_volumes, sequences, timings, weights
+from .background import BackgroundRun
+from .parameter_node import ThickToThinSRParameterNode
+
+
+def _ignore(*_):
+    pass
+
+
+class ThickToThinSRLogic(ScriptedLoadableModuleLogic):
+    """Enhances volume nodes; usable from Slicer's Python console without the panel.
+
+    >>> thin = ThickToThinSRLogic().enhance(slicer.util.getNode("CT"), spacing=1.0)
+    """
+
+    volumeFromNode = staticmethod(node_volumes.volumeFromNode)
+    dicomSliceThickness = staticmethod(node_volumes.dicomSliceThickness)
+    provenance = staticmethod(node_volumes.provenance)
+    needsNetwork = staticmethod(weights.needsNetwork)
+    installDependencies = staticmethod(dependencies.installDependencies)
+
+    def getParameterNode(self):
+        return ThickToThinSRParameterNode(super().getParameterNode())
+
+    @staticmethod
+    def isRunning():
+        """Whether something runs in the background."""
+        return BackgroundRun.current is not None
+
+    def cancel(self, wait=False):
+        """End a background run; its onFinished gets Cancelled.
+
+        :param wait: return only when the worker is gone (at most 2 s).
+        """
+        if BackgroundRun.current is not None:
+            BackgroundRun.current.cancel(wait)
+
+    def whyNot(self, inputNode, outputNode, method, checkpoint, spacing, **others):
+        """Why these choices cannot work, or an empty string."""
+        try:
+            job.check(inputNode, outputNode, method, checkpoint, spacing)
+        except UserError as error:
+            return str(error)
+        return ""
+
+    def whyNotMethod(self, method, checkpoint):
+        """Why this method cannot work, whatever the input, or an empty string."""
+        try:
+            weights.check(method, checkpoint)
+        except UserError as error:
+            return str(error)
+        return dependencies.whyNoTorch() if weights.needsNetwork(method, checkpoint) else ""
+
+    def enhance(
+        self,
+        inputNode,
+        outputNode=None,
+        method=None,
+        checkpoint=None,
+        spacing=DEFAULT_SPACING,
+        thickness=None,
+        device="auto",
+        precision="auto",
+        tiling="seamless",
+        consistency=True,
+        waitForCompletion=True,
+        onProgress=None,
+        onFinished=None,
+        **adaptation,
+    ):
+        """Enhance a volume node in a worker process.
+
+        :param outputNode: volume node whose content is replaced on success; a new node by default.
+        :param method: by default what the checkpoint implies, else the library's default.
+        :param checkpoint: weights of a network (.safetensors); by default those that come with the extension.
+        :param spacing: target slice spacing in mm.
+        :param thickness: slice thickness of the input in mm; by default DICOM's, else its spacing.
+        :param device: auto, cpu, cuda, cuda:N or mps.
+        :param precision, tiling, consistency: as on the command line.
+        :param waitForCompletion: if False, return None at once; the worker then runs in the background.
+        :param onProgress: called with each progress event of the worker (a dict).
+        :param onFinished: called with (outputNode, None) or (None, error) at the end of a background run.
+        :param adaptation: minutes, epochs, planes, network of the methods that take them.
+        :return: the output node.
+        :raises UserError, Cancelled, WorkerFailed: the scene is then as it was.
+        """
+        prepared = self._prepare(
+            inputNode,
+            outputNode,
+            method,
+            checkpoint,
+            spacing,
+            thickness,
+            device=device,
+            precision=precision,
+            tiling=tiling,
+            consistency=None if consistency else "off",
+            **adaptation,
+        )
+        if waitForCompletion:
+            with prepared.folder:
+                return self._created(prepared, run(prepared.worker, onProgress or _ignore), device)
+        self._start(
+            prepared,
+            onProgress or _ignore,
+            lambda report: self._created(prepared, report, device),
+            onFinished or _ignore,
+        )
+        return None
+
+    def enhanceSequence(self, inputNode, onProgress=None, onFinished=None, waitForCompletion=False, **chosen):
+        """Enhance every frame of the sequence whose proxy `inputNode` is, in the background.
+
+        :param chosen: as for :meth:`enhance`; an output node is not taken.
+        :param onFinished: called with (proxy node of the results, None) or (None, error).
+        """
+        if waitForCompletion:
+            raise UserError("All frames of a sequence are enhanced in the background only")
+        chosen["outputNode"] = None
+
+        def startFrame(frame, frameProgress, frameFinished):
+            prepared = self._prepare(frame, **_asOptions(chosen))
+            self._launch(
+                prepared.worker,
+                prepared.folder,
+                _onlyProgress(frameProgress),
+                lambda report: (report, prepared.result()),
+                lambda made, error: frameFinished(prepared, made, error),
+            )
+
+        sequences.SequenceRun(inputNode, startFrame, onProgress or _ignore, onFinished or _ignore).start()
+
+    def enhanceMany(self, inputFolder, outputFolder, onEvent=None, onFinished=None, **chosen):
+        """Enhance all volumes and DICOM series of a folder in the background; see `thicktothin enhance-many`.
+
+        :param onEvent: called with each event of the worker, among them the state of every case.
+        :param onFinished: called with (report, None) or (None, error).
+        """
+        BackgroundRun.refuseSecond()
+        if self.needsNetwork(chosen.get("method"), chosen.get("checkpoint")):
+            self.installDependencies()
+        folder = job.temporaryFolder()
+        worker = WorkerProcess(
+            job.pythonProgram(),
+            inputFolder,
+            outputFolder,
+            folder.name,
+            command="enhance-many",
+            **_asOptions(chosen),
+        )
+        self._launch(worker, folder, onEvent or _ignore, lambda report: report, onFinished or _ignore)
+
+    def makeDifference(self, inputNode, resultNode, onProgress=None, onFinished=None):
+        """Result minus cubic interpolation of its input, as a new node, in the background."""
+        prepared = self._prepare(**difference.choices(inputNode, resultNode))
+        self._start(
+            prepared,
+            onProgress or _ignore,
+            lambda report: difference.create(resultNode, prepared.result()),
+            onFinished or _ignore,
+        )
+
+    def importWeights(self, source, target, onFinished):
+        """Convert weights of the TVSRN or CTH-Net authors in the background; nothing in them is run."""
+        BackgroundRun.refuseSecond()
+        self.installDependencies()
+        folder = job.temporaryFolder()
+        worker = WorkerProcess(
+            job.pythonProgram(), source, target, folder.name, command="import-checkpoint", overwrite=True
+        )
+        self._launch(worker, folder, _ignore, lambda report: target, onFinished)
+
+    def _prepare(self, inputNode, outputNode, method, checkpoint, spacing, thickness=None, **options):
+        BackgroundRun.refuseSecond()
+        # Looked at before anything is asked or installed.
+        job.check(inputNode, outputNode, method, checkpoint, spacing)
+        if self.needsNetwork(method, checkpoint):
+            self.installDependencies()
+        return job.prepare(inputNode, outputNode, method, checkpoint, spacing, thickness, **options)
+
+    def _created(self, prepared, report, device):
+        node = prepared.createOutput(report)
+        voxels = node.GetImageData().GetNumberOfPoints()
+        timings.remember(report["method"], device, report["seconds"], voxels)
+        return node
+
+    def _start(self, prepared, onProgress, create, onFinished):
+        """Run a job in the background; onFinished gets what `create` makes of the report."""
+        self._launch(prepared.worker, prepared.folder, _onlyProgress(onProgress), create, onFinished)
+
+    @staticmethod
+    def _launch(worker, folder, onEvent, create, onFinished):
+        def onEnd(outcome):
+            made = error = None
+            try:
+                made = create(outcome())
+            except Exception as problem:  # whatever it is, the caller is to see it
+                error = problem
+            folder.cleanup()
+            onFinished(made, error)
+
+        BackgroundRun(worker, folder, onEvent, onEnd).start()
+
+
+def _onlyProgress(onProgress):
+    return lambda event: onProgress(event) if event["event"] == "progress" else None
+
+
+def _asOptions(chosen):
+    """Choices of the panel as options of the command line."""
+    options = dict(chosen)
+    if "consistency" in options:
+        options["consistency"] = None if options["consistency"] else "off"
+    return options

@@ -1,0 +1,68 @@
+"""What the user chose; saved with the scene."""
+
+import pathlib
+from typing import Annotated
+
+from slicer import vtkMRMLScalarVolumeNode
+from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
+
+from ThickToThinSRLib.enhance import DEFAULT_METHOD, DEFAULT_SPACING
+from ThickToThinSRLib.methods import ADAPTED_NETWORKS, METHODS, PLANES, PRECISIONS
+from ThickToThinSRLib.sliding_window import TILINGS
+
+AS_THE_METHOD_DOES = "default"
+
+
+@parameterNodeWrapper
+class ThickToThinSRParameterNode:
+    """One field for every widget of the panel that keeps a choice.
+
+    outputVolume None means a new volume; thickness 0 means DICOM's, else the slice spacing; minutes and
+    epochs below 0, and "default" of planes and network, mean what the method does by itself.
+    """
+
+    inputVolume: vtkMRMLScalarVolumeNode
+    outputVolume: vtkMRMLScalarVolumeNode
+    method: Annotated[str, Choice(list(METHODS))] = DEFAULT_METHOD
+    checkpoint: pathlib.Path
+    spacing: Annotated[float, WithinRange(0.1, 10.0)] = DEFAULT_SPACING
+    thickness: Annotated[float, WithinRange(0.0, 50.0)] = 0.0
+    device: Annotated[str, Choice(["auto", "cpu", "cuda", "mps"])] = "auto"
+    precision: Annotated[str, Choice(list(PRECISIONS))] = "auto"
+    tiling: Annotated[str, Choice(list(TILINGS))] = "seamless"
+    consistency: bool = True
+    minutes: Annotated[float, WithinRange(-1.0, 600.0)] = -1.0
+    epochs: Annotated[int, WithinRange(-1, 10000)] = -1
+    planes: Annotated[str, Choice([AS_THE_METHOD_DOES, *PLANES])] = AS_THE_METHOD_DOES
+    network: Annotated[str, Choice([AS_THE_METHOD_DOES, *ADAPTED_NETWORKS])] = AS_THE_METHOD_DOES
+    allFrames: bool = False
+
+
+def choices(parameters, needsNetwork):
+    """The parameter node as arguments of the Logic; what a method does not take is left out."""
+    method = METHODS[parameters.method]
+    network = needsNetwork(parameters.method)
+    # An empty path in the panel arrives as the current folder.
+    chosen = network and parameters.checkpoint != pathlib.Path()
+    arguments = {
+        "inputNode": parameters.inputVolume,
+        "outputNode": parameters.outputVolume,
+        "method": parameters.method,
+        "checkpoint": parameters.checkpoint if chosen else None,
+        "spacing": parameters.spacing,
+        "thickness": parameters.thickness or None,
+        "device": parameters.device,
+    }
+    if network:
+        arguments |= {
+            "precision": parameters.precision,
+            "tiling": parameters.tiling,
+            "consistency": parameters.consistency,
+        }
+    adaptation = {
+        "minutes": parameters.minutes if parameters.minutes >= 0 else None,
+        "epochs": parameters.epochs if parameters.epochs >= 0 else None,
+        "planes": None if parameters.planes == AS_THE_METHOD_DOES else parameters.planes,
+        "network": None if parameters.network == AS_THE_METHOD_DOES else parameters.network,
+    }
+    return arguments | {name: value for name, value in adaptation.items() if name in method.options}

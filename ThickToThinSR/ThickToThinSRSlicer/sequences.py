@@ -1,0 +1,78 @@
+"""A sequence of volumes: every frame enhanced, the results a sequence of their own beside the input's."""
+
+import slicer
+
+from ThickToThinSRLib.errors import Cancelled, UserError
+
+from . import node_volumes
+
+
+def browserOf(node):
+    """The sequence browser whose proxy `node` is, or None."""
+    module = getattr(slicer.modules, "sequences", None)
+    return None if module is None else module.logic().GetFirstBrowserNodeForProxyNode(node)
+
+
+class SequenceRun:
+    """The frames of a sequence one after the other; all results or none.
+
+    :param node: proxy node of the sequence.
+    :param startFrame: starts one frame in the background:
+        startFrame(frameNode, onProgress, onFinished(job, (report, thin Volume), error)).
+    """
+
+    def __init__(self, node, startFrame, onProgress, onFinished):
+        self._browser = browserOf(node)
+        if self._browser is None:
+            raise UserError(f"{node.GetName()} is no frame of a sequence")
+        self._proxy, self._name = node, node.GetName()
+        self._sequence = self._browser.GetSequenceNode(node)
+        self._startFrame, self._onProgress, self._onFinished = startFrame, onProgress, onFinished
+        self._results = []
+
+    @property
+    def count(self):
+        return self._sequence.GetNumberOfDataNodes()
+
+    def start(self):
+        """Begin the next frame, or end."""
+        number = len(self._results)
+        frame = self._sequence.GetNthDataNode(number)
+        frame.SetName(f"{self._name} (frame {number + 1})")
+        self._startFrame(frame, self._progress, self._frameFinished)
+
+    def _progress(self, event):
+        stage = f"frame {len(self._results) + 1} of {self.count}: {event['stage']}"
+        self._onProgress({**event, "stage": stage})
+
+    def _frameFinished(self, job, made, error):
+        if error is None and not slicer.mrmlScene.IsNodePresent(self._sequence):
+            error = Cancelled("the sequence is gone; nothing was kept")
+        if error is not None:
+            self._results.clear()
+            self._onFinished(None, error)
+            return
+        report, thin = made
+        node = slicer.vtkMRMLScalarVolumeNode()
+        job.fill(node, thin, report)
+        self._results.append((node, self._sequence.GetNthIndexValue(len(self._results))))
+        if len(self._results) < self.count:
+            self.start()
+        else:
+            self._onFinished(self._createSequence(job.outputName.replace(job.inputName, self._name)), None)
+
+    def _createSequence(self, name):
+        """The results as a sequence that the same browser plays; returns its proxy node."""
+        scene = slicer.mrmlScene
+        sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", scene.GenerateUniqueName(name))
+        sequence.SetIndexName(self._sequence.GetIndexName())
+        sequence.SetIndexUnit(self._sequence.GetIndexUnit())
+        sequence.SetIndexType(self._sequence.GetIndexType())
+        for node, value in self._results:
+            sequence.SetDataNodeAtValue(node, value)
+        self._browser.AddSynchronizedSequenceNode(sequence)
+        slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(self._browser)
+        proxy = self._browser.GetProxyNode(sequence)
+        if slicer.mrmlScene.IsNodePresent(self._proxy):
+            node_volumes.copyDisplay(self._proxy, proxy)
+        return proxy

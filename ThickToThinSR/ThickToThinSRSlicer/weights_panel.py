@@ -1,0 +1,38 @@
+"""Adding weights: a .safetensors file of this project, or the TVSRN and CTH-Net authors' .pkl."""
+
+import pathlib
+
+import qt
+
+from ThickToThinSRLib.errors import UserError
+
+from . import weights
+
+
+class WeightsPanel:
+    """:param startImport: startImport(source, target, onFinished) converts an authors' file.
+    :param onAdded: onAdded(path, None) or onAdded(None, error).
+    """
+
+    def __init__(self, ui, startImport, onAdded):
+        self._startImport, self._onAdded = startImport, onAdded
+        ui.addWeightsButton.connect("clicked(bool)", self._onAdd)
+
+    def _onAdd(self, checked=False):
+        kinds = "Weights (*.safetensors *.pkl *.pth *.pt)"
+        path = qt.QFileDialog.getOpenFileName(None, "Add weights", "", kinds)
+        if path:
+            self.add(path)
+
+    def add(self, path):
+        """Check, convert where needed, and keep a weights file."""
+        path = pathlib.Path(path)
+        try:
+            if path.suffix == ".safetensors":
+                self._onAdded(weights.keep(path), None)
+            else:
+                folder = weights.userFolder()
+                folder.mkdir(parents=True, exist_ok=True)
+                self._startImport(path, folder / f"{path.stem}.safetensors", self._onAdded)
+        except (UserError, OSError) as error:
+            self._onAdded(None, error)
