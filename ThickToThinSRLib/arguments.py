@@ -22,6 +22,13 @@ def _path(text: str) -> Path:
     return Path(text)
 
 
+def _thickness(text: str) -> float | str:
+    try:
+        return text if text == "estimate" else float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number of mm nor `estimate`") from None
+
+
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line instead of printing the whole usage."""
 
@@ -174,10 +181,10 @@ def _add_result_options(group) -> None:
 def _add_input_options(group) -> None:
     group.add_argument(
         "--thickness",
-        type=float,
+        type=_thickness,
         metavar="MM",
-        help="slice thickness; larger than the spacing where slices overlap (default: what DICOM says, else "
-        "the spacing)",
+        help="slice thickness; larger than the spacing where slices overlap; estimate: what the scan itself "
+        "shows, to a fifth or so (default: what DICOM says, else the spacing)",
     )
     group.add_argument(
         "--axis",

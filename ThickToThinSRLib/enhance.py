@@ -19,6 +19,7 @@ from .intensity import resolve_intensity, to_hu, to_unit
 from .memory import available_memory
 from .methods import ADAPTATION_OPTIONS, METHODS, Options, acquisition_of, check_adaptation
 from .results import asked_for, check_target, write_result
+from .thickness_estimate import estimate_thickness
 from .volume import Volume, cast, check_target_spacing, through_plane_axis
 
 DEFAULT_METHOD = "universal"
@@ -39,8 +40,9 @@ class Settings:
         Target slice spacing in mm. By default `factor` decides, else the network, else 1 mm.
     factor : float, optional
         Input spacing divided by the target spacing.
-    thickness : float, optional
-        Slice thickness of the input in mm; by default DICOM's, else the spacing.
+    thickness : float or "estimate", optional
+        Slice thickness of the input in mm, or that which the scan itself shows; by default DICOM's, else the
+        spacing.
     axis : int, optional
         Through-plane index axis (0, 1, 2 = i, j, k).
     checkpoint, tiling, consistency, device, precision
@@ -55,7 +57,7 @@ class Settings:
     checkpoint: Path | None = None
     spacing: float | None = None
     factor: float | None = None
-    thickness: float | None = None
+    thickness: float | str | None = None
     axis: int | None = None
     tiling: str = "seamless"
     intensity: str = "auto"
@@ -147,19 +149,22 @@ def enhance_volume(
     name, card = choose_method(settings.method, settings.checkpoint, settings.network)
     adaptation = {option: getattr(settings, option) for option in ADAPTATION_OPTIONS}
     check_adaptation(name, **adaptation)
-    acquisition, thickness_from = acquisition_of(volume, axis, settings.thickness)
+    scale = resolve_intensity(settings.intensity, volume.voxels)
+    hu = volume if scale == "hu" else replace(volume, voxels=to_hu(volume.voxels.astype(np.float32)))
+    acquisition, thickness_from, advice = choose_thickness(hu, axis, settings.thickness)
     _check_thickness(acquisition, thickness_from)
     factor = card["window"]["factor"] if card else None
     target_spacing = choose_spacing(settings, acquisition.spacing, factor)
     _check_memory(volume, axis, acquisition, target_spacing, card)
-    scale = resolve_intensity(settings.intensity, volume.voxels)
     described = describe(volume, axis, acquisition, thickness_from, scale)
     warnings = list(find_warnings(volume, scale, acquisition, card))
     say(f"input: {described}")
+    if advice:
+        say(advice)
     say(f"method: {name}, to slices every {target_spacing:g} mm")
     for warning in warnings:
         say(f"warning: {warning}")
-    notes: list[str] = []
+    notes = list(filter(None, [advice]))
     used: dict = {}
 
     def note(line: str) -> None:
@@ -170,7 +175,6 @@ def enhance_volume(
         axis, card and Path(card["path"]), settings.tiling, settings.consistency, settings.device,
         settings.precision, **adaptation, say=note, record=used.update,
     )  # fmt: skip
-    hu = volume if scale == "hu" else replace(volume, voxels=to_hu(volume.voxels.astype(np.float32)))
     thin = METHODS[name].enhance(hu, target_spacing, acquisition, options, progress, cancelled)
     measured = consistency.measure(
         thin.slices_first(axis), hu.slices_first(axis), acquisition, target_spacing
@@ -264,6 +268,25 @@ def choose_spacing(settings: Settings, spacing: float, network_factor: int | Non
     if spacing <= DEFAULT_SPACING:
         raise UserError(f"the input has slices every {spacing:g} mm already: choose a finer --spacing")
     return DEFAULT_SPACING
+
+
+def choose_thickness(
+    volume: Volume, axis: int, thickness: float | str | None
+) -> tuple[Acquisition, str, str | None]:
+    """Acquisition of a volume in HU, where its thickness comes from, and what the user may be told of it."""
+    if thickness not in (None, "estimate"):
+        return (*acquisition_of(volume, axis, thickness), None)
+    known, source = acquisition_of(volume, axis, None)
+    if thickness is None and source == "DICOM":
+        return known, source, None
+    found = estimate_thickness(volume, axis)
+    if thickness is None:
+        advice = f"the scan itself suggests slices of {found}: --thickness says how thick they are"
+        return known, source, None if found is None else advice
+    if found is None:
+        raise UserError("the scan does not show how thick its slices are: give --thickness in mm")
+    width = round(found.thickness, 1)
+    return Acquisition(width, known.spacing), f"estimated, {found}", None
 
 
 def describe(volume: Volume, axis: int, acquisition: Acquisition, thickness_from: str, scale: str) -> str:
