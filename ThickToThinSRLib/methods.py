@@ -259,6 +259,7 @@ METHODS: dict[str, Method] = {
             "come with the program",
             enhance_universally,
             network="universal",
+            options=frozenset({"minutes"}),
         ),
         Method(
             "sr4zct",

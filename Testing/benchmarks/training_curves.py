@@ -16,7 +16,8 @@ from training.recipes import NAMES, find_recipe
 from training.train import main as train
 
 COMMON = [
-    "crop=16", "validation_crop=32", "crops_per_case=10", "workers=0", "learning_rate=0.001", "precision=float32",
+    "crop=16", "validation_crop=32", "crops_per_case=10", "workers=0", "learning_rate=0.001",
+    "precision=float32",
 ]  # fmt: skip
 HELD_OUT = ["validate_every=1", "validate_below=1e9"]
 FIXED = ["fixed_crop=true", "validate_below=0"]

@@ -123,7 +123,7 @@ def train(network: Universal, paths: list[Path], options: argparse.Namespace) ->
         keep = min(0.998, step / (step + 10))
         for key, value in network.state_dict().items():
             mean[key].lerp_(value, 1 - keep)
-        before, after = before + float(base.sum()), after + float(found.sum())
+        before, after = before + float(base.sum()), after + float(found.detach().sum())
         if not math.isfinite(after):
             raise UserError(f"step {step}: the loss is not a number; {state} holds the last good weights")
         if (step + 1) % 100 == 0:

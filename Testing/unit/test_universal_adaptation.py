@@ -1,0 +1,51 @@
+"""Adapting the universal network to one scan: it learns, keeps only what is better, and stops when told."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from ThickToThinSRLib.acquisition import Acquisition
+from ThickToThinSRLib.errors import Cancelled
+from ThickToThinSRLib.networks import build
+from ThickToThinSRLib.universal_adaptation import adapt
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+THREE_MM = Acquisition(3.0, 3.0)
+
+
+def network():
+    torch.manual_seed(0)
+    return build("universal", features=8, blocks=1, coefficients=5).eval()
+
+
+def scan(shape=(12, 64, 64)):
+    """Slices with blocks: edges in every direction."""
+    generator = np.random.default_rng(0)
+    coarse = generator.normal(0, 300, (shape[0], shape[1] // 8, shape[2] // 8))
+    return np.rint(coarse.repeat(8, axis=1).repeat(8, axis=2)).astype(np.int16)
+
+
+def test_a_few_seconds_raise_the_gain_on_pairs_not_learned_from():
+    found = adapt(network(), scan(), (0.7, 0.7), THREE_MM, minutes=0.1)
+    assert found["steps"] > 3
+    assert found["kept"] and found["after_db"] > found["before_db"]
+
+
+def test_weights_that_did_not_get_better_stay_as_they_were(monkeypatch):
+    gains = iter([1.0, 0.5])
+    monkeypatch.setattr("ThickToThinSRLib.universal_adaptation._gain", lambda *_: next(gains))
+    module = network()
+    before = {key: value.clone() for key, value in module.state_dict().items()}
+    assert not adapt(module, scan(), (0.7, 0.7), THREE_MM, minutes=0.001)["kept"]
+    assert all(torch.equal(before[key], value) for key, value in module.state_dict().items())
+
+
+def test_slices_too_small_for_the_thickness_teach_nothing():
+    assert adapt(network(), scan(), (0.7, 0.7), Acquisition(8.0, 8.0), minutes=0.1)["steps"] == 0
+
+
+def test_cancelling_stops_it():
+    with pytest.raises(Cancelled):
+        adapt(network(), scan(), (0.7, 0.7), THREE_MM, minutes=5, cancelled=lambda: True)
