@@ -42,7 +42,7 @@ def parameterNodeWrapper(cls):
                 parameter.write(self, parameter.default)
 
     cls.__init__ = initialise
-    cls.AddObserver = lambda self, event, slot: self.parameterNode.AddObserver(event, slot)
+    cls.AddObserver = lambda self, event, slot, *rest: self.parameterNode.AddObserver(event, slot, *rest)
     cls.RemoveObserver = lambda self, tag: self.parameterNode.RemoveObserver(tag)
     cls.connectGui, cls.disconnectGui = _connectGui, _disconnectGui
     return cls

@@ -126,7 +126,9 @@ def test_unit_scale_data_are_recognised_and_come_back_on_their_scale(checkpoint)
 
 def test_a_checkpoint_alone_implies_its_method_and_a_mismatch_is_an_error(checkpoint):
     assert choose_method(None, checkpoint)[0] == "tvsrn"
-    assert choose_method(None, None) == ("consistent", None)
+    name, card = choose_method(None, None)
+    assert (name, card["network"]) == ("universal", "universal"), "the bundled weights are the default"
+    assert choose_method("consistent", None) == ("consistent", None)
     for method in ("cthnet", "interpolation"):
         with pytest.raises(UserError, match="holds weights of tvsrn, not of"):
             choose_method(method, checkpoint)
@@ -137,7 +139,9 @@ def test_a_checkpoint_alone_implies_its_method_and_a_mismatch_is_an_error(checkp
 
 
 def test_every_network_of_the_registry_is_a_method():
-    assert {method.network for method in job.METHODS.values()} - {None} == set(NETWORKS)
+    pretrained = {method.network for method in job.METHODS.values()} - {None}
+    untrained = set().union(*(method.untrained for method in job.METHODS.values()))
+    assert pretrained | untrained == set(NETWORKS)
 
 
 def test_the_target_spacing_comes_from_spacing_factor_network_or_one_millimetre():
