@@ -87,7 +87,7 @@ def test_it_says_what_it_understood_and_did_in_a_few_lines(said, tmp_path):
     lines = said("enhance", source, target).splitlines()
     assert "9 x 8 x 6 voxels of 0.700 x 0.800 x 5.000 mm" in lines[0]
     assert "slice thickness 5 mm (assumed equal to the spacing), intensity HU" in lines[0]
-    assert lines[1].startswith("method: consistent")
+    assert lines[1].startswith("method: universal")
     assert lines[1].endswith("to slices every 1 mm")
     assert lines[-1] == f"written: {target}"
     assert "thickness 7.5 mm (option)" in said("enhance", source, target, "--overwrite", "--thickness", "7.5")

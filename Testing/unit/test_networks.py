@@ -225,7 +225,7 @@ def test_inside_its_margin_a_tile_predicts_what_the_whole_image_does(name, size)
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("unet", {}, "unknown network 'unet'"),
+        ("vgg", {}, "unknown network 'vgg'"),
         ("tvsrn", {"factors": 5}, "no argument 'factors'"),
         ("tvsrn", {"mask_shifted_windows": True}, "no argument"),
         ("tvsrn", {"factor": 5.0}, "factor must be int"),
