@@ -1,7 +1,8 @@
 """Train the warm start of `sr4zct`: ``python -m training.warmstart STATE.pt VOLUME [VOLUME ...]``.
 
 Deterministic with --seed, whatever the interruptions: every step draws from a generator of its own number.
-The state (weights, their running mean, optimiser) is saved every minute; the same command goes on from it.
+The state (weights, their running mean, optimiser) is saved every minute; the same command goes on from it. In
+the end it writes the weights beside the state, as they ship but for their measured results.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ThickToThinSRLib.checkpoints import save_network
 from ThickToThinSRLib.networks.unet import UNet
 from ThickToThinSRLib.planes import CONDITIONS
 
+from .card import card
 from .pairs import batch, read_scan
 
 # A phantom has vessels and bone but no tissue texture.
@@ -41,12 +44,18 @@ def main() -> None:
         read_scan(path, next((w for key, w in _WEIGHTS.items() if key in path.name), 1.0))
         for path in options.volumes
     ]
-    network = UNet(channels=1 if options.plain else 1 + CONDITIONS).to(memory_format=torch.channels_last)
-    train(network, scans, options)
+    channels = 1 if options.plain else 1 + CONDITIONS
+    network = UNet(channels).to(memory_format=torch.channels_last)
+    mean = train(network, scans, options)
+    if options.stop is None:
+        halves = {key: value.half() for key, value in mean.items()}
+        path = options.state.with_name("sr4zct_unet.safetensors")
+        save_network(path, halves, "unet", {"channels": channels}, network.window, card(options))
+        print(f"written: {path}")
 
 
-def train(network: UNet, scans: list, options: argparse.Namespace) -> None:
-    """Up to ``options.steps``, from the saved state if there is one."""
+def train(network: UNet, scans: list, options: argparse.Namespace) -> dict[str, torch.Tensor]:
+    """Up to ``options.steps``, from the saved state if there is one; the running mean of the weights."""
     optimiser = torch.optim.AdamW(network.parameters(), options.rate, weight_decay=1e-4)
     mean = {key: value.detach().clone() for key, value in network.state_dict().items()}
     first = 0
@@ -84,6 +93,7 @@ def train(network: UNet, scans: list, options: argparse.Namespace) -> None:
         if now - saved > 60 or step + 1 == last:
             save(options.state, network, optimiser, mean, step + 1)
             saved = now
+    return mean
 
 
 def learning_rate(step: int, steps: int) -> float:
