@@ -62,7 +62,8 @@ class PlaneInterpolation:
         self.weights, self.solution = (
             torch.from_numpy(matrix).to(device) for matrix in (solved.weights, solved.solution)
         )
-        self.below, self.above = (torch.from_numpy(i).to(device) for i in (solved.below, solved.above))
+        bounds = solved.below, solved.nearest, solved.above
+        self.bounds = [torch.from_numpy(indices).to(device) for indices in bounds]
         self.passes = solved.passes
         self.kept = slice(solved.margin, solved.margin + thin_slices)
 
@@ -70,8 +71,9 @@ class PlaneInterpolation:
         """Thick rows (..., M, columns) to thin rows (..., N, columns), float32 in HU."""
         thin = self.solution @ thick
         if self.passes:
-            neighbours = thick[..., self.below, :], thick[..., self.above, :]
-            low, high = torch.minimum(*neighbours), torch.maximum(*neighbours)
+            below, nearest, above = (thick[..., indices, :] for indices in self.bounds)
+            low = torch.minimum(torch.minimum(below, above), nearest)
+            high = torch.maximum(torch.maximum(below, above), nearest)
         for _ in range(self.passes):
             thin = torch.clamp(thin, low, high)
             thin = thin + self.solution @ (thick - self.weights @ thin)
