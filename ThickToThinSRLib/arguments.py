@@ -67,7 +67,7 @@ def _command(subparsers, name: str, purpose: str) -> argparse.ArgumentParser:
 _EXAMPLES = """\
 examples:
   thicktothin enhance chest_5mm.nii.gz chest_1mm.nii.gz
-      slices every 1 mm, by the method that needs no weights
+      slices every 1 mm, by the weights that come with the program
   thicktothin enhance DICOM_FOLDER chest_1mm.nrrd --thickness 5
       a series as it came from the scanner, with slices 5 mm thick
   thicktothin enhance DICOM_FOLDER DICOM_FOLDER_1MM
@@ -173,7 +173,7 @@ def _add_result_options(group) -> None:
         choices=METHODS,
         metavar="NAME",
         help=f"how to make them: {', '.join(METHODS)} (default: the one that --checkpoint belongs to, else "
-        "consistent); described below",
+        "universal); described below",
     )
     group.add_argument("--overwrite", action="store_true", help="replace OUTPUT if it exists")
 
@@ -214,7 +214,7 @@ def _add_network_options(group) -> None:
         "--precision",
         choices=PRECISIONS,
         default="auto",
-        help="auto: half precision on a GPU where it changes next to nothing (default)",
+        help="auto: half precision where the device multiplies it itself and it changes next to nothing (default)",
     )
     group.add_argument(
         "--consistency",
