@@ -214,7 +214,7 @@ def _add_network_options(group) -> None:
         "--precision",
         choices=PRECISIONS,
         default="auto",
-        help="auto: half precision where the device multiplies it itself and it changes next to nothing (default)",
+        help="auto: half precision where the device has it and it changes next to nothing (default)",
     )
     group.add_argument(
         "--consistency",

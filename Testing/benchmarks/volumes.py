@@ -2,8 +2,7 @@
 
 ``python -m Testing.benchmarks.volumes [CHECKPOINT ...] [--device D]`` prints a line a method. Memory is that
 of the process at its peak, less what importing alone takes; beside it stand the sizes of input and result in
-MiB,
-and the same run on half the slices, which tells whether working memory grows with them.
+MiB, and the same run on half the slices, which tells whether working memory grows with them.
 """
 
 from __future__ import annotations
@@ -39,7 +38,8 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--slices", type=int, default=60)
     options = parser.parse_args()
-    jobs = [["--method", "interpolation"], ["--method", "consistent"]]
+    jobs = [["--method", name] for name in ("interpolation", "consistent", "universal")]
+    jobs += [["--method", "sr4zct", "--minutes", minutes] for minutes in ("0", "1")]
     jobs += [["--checkpoint", str(path), "--device", options.device] for path in options.checkpoints]
     _, importing = run(["-c", "import ThickToThinSRLib.cli"])
     print(f"{'method':16} {'slices':>6} {'seconds':>8} {'peak MiB':>9} {'input':>6} {'result':>7}")
