@@ -54,7 +54,7 @@ class Storage:
 
 
 def storage_for(voxels: np.ndarray, headers: Sequence[Dataset]) -> Storage:
-    """The storage that takes all `voxels` (HU); the source's own if they fit, as they do but for overshoot.
+    """The storage for all `voxels` (HU): the source's own unless they overshoot it or need finer steps.
 
     Raises
     ------
@@ -63,6 +63,8 @@ def storage_for(voxels: np.ndarray, headers: Sequence[Dataset]) -> Storage:
     """
     scales = {(_number(h, "RescaleSlope", 1.0), _number(h, "RescaleIntercept", 0.0)) for h in headers}
     own = scales.pop() if len(scales) == 1 else (1.0, 0.0)
+    if own[0] > 1:  # steps that hold the source's values, but not what lies between them
+        own = (1.0, own[1])
     unsigned_source = headers[0].get("PixelRepresentation", 0) == 0
     kinds = (np.uint16, np.int16) if unsigned_source else (np.int16, np.uint16)
     padding = _padding(headers[0])
