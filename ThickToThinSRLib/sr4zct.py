@@ -16,20 +16,22 @@ import torch
 
 from .acquisition import Acquisition
 from .checkpoints import load_network, save_network
-from .consistency import ConsistencyProjection
-from .devices import resolve_device
+from .consistency import project_in_place
+from .devices import Runner, native_bfloat16, resolve_device
 from .errors import Cancelled, UserError
 from .intensity import outside_window
-from .linear import linear_matrix, slab_columns, slabs
-from .networks import build
-from .planes import CONDITIONS, RESIDUAL_SCALE, PlaneInterpolation, arithmetic, describe, network_input
+from .linear import linear_matrix, slabs
+from .networks import NETWORKS, build
+from .planes import CONDITIONS, RESIDUAL_SCALE, PlaneInterpolation, describe, network_input
 from .selfsupervised import Budget, Pairs, adapt
+from .sliding_window import Part, predict_block
 from .volume import Volume, cast_in_place, refined, slice_count
 
 # Minutes of adaptation unless told otherwise: of weights trained beforehand, of untrained ones.
 _MINUTES, _MINUTES_UNTRAINED = 1.0, 10.0
-_PIXELS = {"cpu": 1 << 19, "cuda": 1 << 23, "mps": 1 << 21}  # that go through the network at once
-_AIR_HU = -900.0
+# Air around the body, where nothing is corrected; so many pixels of it are shown to the network, and widths
+# are rounded up to as many, so that few different ones occur.
+_AIR_HU, _AIR_PIXELS = -900.0, 32
 
 
 def enhance(
@@ -39,24 +41,20 @@ def enhance(
     thick = volume.slices_first(options.axis)
     rows_axis, columns_axis = (axis for axis in (2, 1, 0) if axis != options.axis)
     pixels = volume.spacing[rows_axis], volume.spacing[columns_axis]
-    device = resolve_device(options.device)
     network, trained = _network(options)
-    network.to(device, memory_format=torch.channels_last)
-    precision = _precision(options.precision, device)
     budget = _budget(options, network, trained)
     facts = {"network": network.name, "planes": options.planes or "both"}
     if not budget.nothing:
-        pairs = Pairs(thick, pixels, acquisition, target_spacing, device, _described(network))
-        started = time.monotonic()
-        found = adapt(network, pairs, budget, precision, progress, cancelled, options.say)
-        facts.update(found, seconds=round(time.monotonic() - started, 1))
+        scan = thick, pixels, acquisition, target_spacing
+        facts |= _adapt(network, scan, budget, options, progress, cancelled)
+    runner = _runner(network, options)
     count = slice_count(len(thick), acquisition.spacing, target_spacing)
     thin = _correct(
-        thick, count, pixels, acquisition, target_spacing, network, precision, options, progress, cancelled
+        thick, count, pixels, acquisition, target_spacing, runner, options.planes, progress, cancelled
     )
     if options.consistency:
-        _project(thin, thick, acquisition, target_spacing, progress, cancelled)
-    options.record({"device": str(device), "precision": precision, "adaptation": facts})
+        project_in_place(thin, thick, acquisition, target_spacing, progress, cancelled)
+    options.record({"device": str(runner.device), "precision": runner.precision, "adaptation": facts})
     if options.save_weights is not None:
         _save(options.save_weights, network, acquisition, target_spacing, pixels, facts)
     return refined(volume, options.axis, target_spacing, cast_in_place(thin, volume.voxels.dtype))
@@ -74,89 +72,101 @@ def _network(options) -> tuple[torch.nn.Module, str | None]:
     return network, "adapted" if "adapted" in network.card else "beforehand"
 
 
-def _described(network: torch.nn.Module) -> bool:
-    """Whether the network reads the description of the acquisition besides the plane."""
-    return network.window.depth == 1 + CONDITIONS
-
-
 def _budget(options, network: torch.nn.Module, trained: str | None) -> Budget:
     if options.epochs is not None:
-        return Budget(epochs=options.epochs, fine=trained is not None)
+        return _checked(Budget(epochs=options.epochs, fine=trained is not None), network, trained, options)
     minutes = options.minutes
     if minutes is None:
         minutes = {None: _MINUTES_UNTRAINED, "beforehand": _MINUTES, "adapted": 0.0}[trained]
         if minutes:
             options.say(f"adapting for {minutes:g} min; --minutes sets how long")
-    if trained is None and minutes == 0:
-        raise UserError(f"network {network.name} has no weights: give --minutes or --checkpoint")
-    return Budget(seconds=60.0 * minutes, fine=trained is not None)
+    return _checked(Budget(seconds=60.0 * minutes, fine=trained is not None), network, trained, options)
 
 
-def _precision(asked: str, device: torch.device) -> str:
-    """What `auto` means: bfloat16 where the device computes in it, which costs hundredths of a dB."""
-    if asked != "auto":
-        return asked
-    if device.type == "cpu":
-        return "bfloat16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "float32"
-    return "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+def _checked(budget: Budget, network: torch.nn.Module, trained: str | None, options) -> Budget:
+    """Raise UserError where a budget of nothing leaves nothing to use or to keep."""
+    if budget.nothing and trained is None:
+        raise UserError(f"network {network.name} has no weights: give --minutes, --epochs or --checkpoint")
+    if budget.nothing and options.save_weights is not None:
+        raise UserError("nothing is adapted, so there are no weights to save: give --minutes or --epochs")
+    return budget
+
+
+def _adapt(network, scan: tuple, budget: Budget, options, progress, cancelled) -> dict:
+    """Adapt `network` in place to a scan, the first arguments of :class:`Pairs`; facts for the provenance."""
+    device = resolve_device(options.device)
+    network.to(device, memory_format=torch.channels_last)
+    half = native_bfloat16() if device.type == "cpu" else device.type == "cuda"
+    precision = "bfloat16" if half and options.precision in ("auto", "bfloat16") else "float32"
+    pairs = Pairs(*scan, device, described=network.window.depth > 1, whole=network.name == "msd")
+    started = time.monotonic()
+    found = adapt(network, pairs, budget, precision, progress, cancelled, options.say)
+    return {**found, "precision": precision, "seconds": round(time.monotonic() - started, 1)}
+
+
+def _runner(network: torch.nn.Module, options) -> Runner:
+    """The network as :func:`predict_block` calls it."""
+
+    class OfPlanes(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = network.eval().to(memory_format=torch.channels_last)
+
+        def forward(self, tile):  # (1, 1, channels, h, w) to (1, 1, 1, h, w)
+            return self.network(tile[0].contiguous(memory_format=torch.channels_last))[None]
+
+    return Runner(
+        OfPlanes(), network.window, NETWORKS[network.name].bytes_per_pixel, options.device,
+        options.precision, options.say, unit_hu=1 / RESIDUAL_SCALE, halve_on_cpu=True,
+    )  # fmt: skip
 
 
 def _correct(
-    thick, count, pixels, acquisition, target_spacing, network, precision, options, progress, cancelled
+    thick, count, pixels, acquisition, target_spacing, runner, planes, progress, cancelled
 ) -> np.ndarray:
     """Interpolated and corrected slices, (count, rows, columns) float32 in HU."""
-    device = next(network.parameters()).device
-    interpolate = PlaneInterpolation(acquisition, len(thick), count, target_spacing, device)
+    interpolate = PlaneInterpolation(acquisition, len(thick), count, target_spacing)
     fade = linear_matrix(len(thick), acquisition.spacing, count, target_spacing).astype(np.float32)
     thin = np.empty((count, *thick.shape[1:]), np.float32)
-    wanted = options.planes or "both"
     # Coronal planes hold the columns' axis, sagittal ones the rows'; the first pass also interpolates.
     passes = [("coronal", 1, pixels[1]), ("sagittal", 2, pixels[0])]
-    if wanted != "both":
-        passes = [entry for entry in passes if entry[0] == wanted]
-    network.eval()
+    passes = [entry for entry in passes if planes in (None, "both", entry[0])]
     for number, (name, across, pixel) in enumerate(passes):
-        described = describe(count, acquisition, target_spacing, pixel) if _described(network) else None
-        size, other = thick.shape[across], thick.shape[3 - across]
-        together = max(1, _PIXELS[device.type] // (count * other))
-        for first in range(0, size, together):
-            if cancelled():
-                raise Cancelled
-            band = (slice(None),) * across + (slice(first, first + together),)
-            measured = np.moveaxis(thick[band], across, 0).astype(np.float32)  # (planes, M, pixels)
-            base = interpolate(torch.from_numpy(measured).to(device))
-            correction = _predict(network, base, described, measured, precision)
-            correction *= 1.0 - np.clip(fade @ outside_window(measured), 0.0, 1.0)
+        described = describe(count, acquisition, target_spacing, pixel) if runner.window.depth > 1 else None
+        size, done = thick.shape[across], 0
+        # The middle first: what a runner decides by its first plane, it decides by the body, not by air.
+        bands = slabs(count, size, thick.shape[3 - across])
+        for band in sorted(bands, key=lambda b: abs(b.start + b.stop - size)):
+            where = (slice(None),) * across + (band,)
+            measured = np.moveaxis(thick[where], across, 0).astype(np.float32)  # (planes, M, pixels)
+            base = interpolate(torch.from_numpy(measured))
             if number == 0:
-                thin[band] = np.moveaxis(base.cpu().numpy(), 0, across)
-            thin[band] += np.moveaxis(correction / len(passes), 0, across)
-            progress(f"{name} planes", min(first + together, size), size)
+                thin[where] = np.moveaxis(base.numpy(), 0, across)
+            for index in sorted(range(len(measured)), key=lambda i: abs(2 * i - len(measured))):
+                correction = _predict(base[index], described, measured[index], runner, cancelled)
+                correction *= 1.0 - np.clip(fade @ outside_window(measured[index]), 0.0, 1.0)
+                thin[(slice(None),) * across + (band.start + index,)] += correction / len(passes)
+                done += 1
+                progress(f"{name} planes", done, size)
     return thin
 
 
-def _predict(network, base: torch.Tensor, described, measured: np.ndarray, precision: str) -> np.ndarray:
-    """The network's correction in HU of interpolated planes (B, N, pixels); none where all is air."""
+def _predict(base: torch.Tensor, described, measured: np.ndarray, runner: Runner, cancelled) -> np.ndarray:
+    """The network's correction in HU of an interpolated plane (N, pixels); none in the air around."""
+    if cancelled():
+        raise Cancelled
     correction = np.zeros(base.shape, np.float32)
-    body = np.flatnonzero(measured.max(axis=(1, 2)) > _AIR_HU)
+    body = np.flatnonzero(measured.max(axis=0) > _AIR_HU)
     if not len(body):
         return correction
-    x = network_input(base[torch.from_numpy(body).to(base.device)], described)
-    with torch.inference_mode(), arithmetic(base.device, precision):
-        predicted = network(x.contiguous(memory_format=torch.channels_last))
-    correction[body] = predicted[:, 0].float().cpu().numpy() / RESIDUAL_SCALE
+    first = max(0, int(body[0]) - _AIR_PIXELS)
+    width = -(-(int(body[-1]) + _AIR_PIXELS - first) // _AIR_PIXELS) * _AIR_PIXELS
+    seen = slice(first, first + width)
+    block = network_input(base[None, :, seen], described)[0].numpy()
+    part = Part(0, len(block), slice(0, 1), 0, np.ones(1, np.float32))
+    predicted = predict_block(block, part, runner.window, "seamless", runner, cancelled=cancelled)
+    correction[:, seen] = predicted[0] / RESIDUAL_SCALE
     return correction
-
-
-def _project(thin, thick, acquisition, target_spacing, progress, cancelled) -> None:
-    """Make `thin` consistent with the input, in place."""
-    count, rows, columns = thin.shape
-    project = ConsistencyProjection(acquisition, len(thick), count, target_spacing)
-    for band in slabs(count, rows, columns):
-        if cancelled():
-            raise Cancelled
-        solved = project(thin[:, band].reshape(count, -1), slab_columns(thick, band))
-        thin[:, band] = solved.reshape(count, -1, columns)
-        progress("consistency", band.stop, rows)
 
 
 def _save(path: Path, network, acquisition: Acquisition, target_spacing: float, pixels, facts: dict) -> None:

@@ -10,19 +10,14 @@ from __future__ import annotations
 import numpy as np
 
 from .acquisition import Acquisition
-from .consistency import ConsistencyProjection, ConsistentInterpolation
+from .consistency import ConsistentInterpolation, project_in_place
 from .errors import Cancelled
-from .intensity import HU_WINDOW, outside_window
+from .intensity import outside_window
 from .linear import slab_columns, slabs
 from .sliding_window import Part, predict_block
+from .universal_input import DIFFERENCE_UNIT, REACH, network_input
 from .volume import Volume, cast_in_place, refined, slice_count
 
-# HU of one unit of the networks' scale, over how much finer differences are than values: the network sees
-# differences of slices and gives corrections in this unit. Unscaled it learns next to nothing.
-DIFFERENCE_UNIT = (HU_WINDOW[1] - HU_WINDOW[0]) / 20.0
-_LARGEST_DIFFERENCE = 6.0
-# A slice's correction reaches this far towards its neighbours, in slice spacings; beyond half way it fades.
-REACH = 0.62
 # Samples of the interpolation a thick spacing: those that the network reads lie on this grid.
 _SAMPLES_PER_SPACING = 4
 
@@ -43,7 +38,7 @@ def enhance_universally(volume, target_spacing, acquisition, options, progress, 
     del samples
     options.record({"device": str(runner.device), "precision": runner.precision})
     if options.consistency:
-        _project(thin, thick, acquisition, target_spacing, progress, cancelled)
+        project_in_place(thin, thick, acquisition, target_spacing, progress, cancelled)
     return refined(volume, options.axis, target_spacing, cast_in_place(thin, volume.voxels.dtype))
 
 
@@ -67,26 +62,6 @@ def _adapt(network, volume, thick, acquisition, options, progress, cancelled) ->
 def pixel_size(volume: Volume, axis: int) -> float:
     """Mean in-plane spacing in mm."""
     return float(np.mean([spacing for index, spacing in enumerate(volume.spacing) if index != axis]))
-
-
-def network_input(slices: np.ndarray, samples: np.ndarray) -> np.ndarray:
-    """What the network reads around one thick slice, of HU: (10, H, W) float32.
-
-    Parameters
-    ----------
-    slices : ndarray, shape (5, H, W)
-        The thick slice and its two neighbours on either side.
-    samples : ndarray, shape (5, H, W)
-        The interpolation at ``networks.universal.SAMPLES`` around it.
-    """
-    centre = slices[2]
-    low, high = HU_WINDOW
-    channels = np.empty((len(slices) + len(samples), *centre.shape), np.float32)
-    channels[0] = np.clip((centre - low) / (high - low), 0.0, 1.0)
-    others = (*slices[:2], *slices[3:], *samples)
-    for channel, other in zip(channels[1:], others, strict=True):
-        np.clip((other - centre) / DIFFERENCE_UNIT, -_LARGEST_DIFFERENCE, _LARGEST_DIFFERENCE, out=channel)
-    return channels
 
 
 def shares(slices: int, count: int, spacing: float, target_spacing: float) -> np.ndarray:
@@ -174,15 +149,3 @@ def _within_window(thick: np.ndarray, near: np.ndarray) -> np.ndarray:
     There (metal, dense contrast, padding values) the network saw clipped values; the interpolation stands.
     """
     return 1.0 - outside_window(thick[near].astype(np.float32)).max(axis=0)
-
-
-def _project(thin, thick, acquisition, target_spacing, progress, cancelled) -> None:
-    """Make `thin` consistent with the input, in place."""
-    count, rows, columns = thin.shape
-    project = ConsistencyProjection(acquisition, len(thick), count, target_spacing)
-    for band in slabs(count, rows, columns):
-        if cancelled():
-            raise Cancelled
-        solved = project(thin[:, band].reshape(count, -1), slab_columns(thick, band))
-        thin[:, band] = solved.reshape(count, -1, columns)
-        progress("consistency", band.stop, rows)

@@ -10,7 +10,7 @@ import numpy as np
 from .acquisition import Acquisition, sampling_matrix
 from .consistency import ConsistentInterpolation
 from .intensity import HU_WINDOW
-from .universal import DIFFERENCE_UNIT, REACH, network_input
+from .universal_input import DIFFERENCE_UNIT, REACH, network_input
 
 if TYPE_CHECKING:
     import torch

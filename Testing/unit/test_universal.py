@@ -12,7 +12,8 @@ from ThickToThinSRLib.checkpoints import load_network, save_network
 from ThickToThinSRLib.enhance import Settings, enhance_volume
 from ThickToThinSRLib.networks import build
 from ThickToThinSRLib.networks.universal import CHANNELS, cosine_series, describe_acquisition
-from ThickToThinSRLib.universal import DIFFERENCE_UNIT, network_input, shares
+from ThickToThinSRLib.universal import shares
+from ThickToThinSRLib.universal_input import DIFFERENCE_UNIT, network_input
 from ThickToThinSRLib.volume import Volume
 
 pytestmark = pytest.mark.usefixtures("one_thread")

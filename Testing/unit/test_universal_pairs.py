@@ -9,7 +9,7 @@ import torch
 from ThickToThinSRLib.acquisition import Acquisition
 from ThickToThinSRLib.consistency import ConsistentInterpolation
 from ThickToThinSRLib.networks import build
-from ThickToThinSRLib.universal import DIFFERENCE_UNIT, network_input
+from ThickToThinSRLib.universal_input import DIFFERENCE_UNIT, network_input
 from ThickToThinSRLib.universal_pairs import collate, errors, make_pair, mean_square
 
 pytestmark = pytest.mark.usefixtures("one_thread")
