@@ -16,14 +16,16 @@ from pathlib import Path
 from ThickToThinSRLib import __version__
 from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.files import replacing
+from ThickToThinSRLib.networks import NETWORKS
 
 from .command import run
 from .data.arrays import prepare_cases
-from .data.cases import SPLITS, Case, find_cases
+from .data.cases import INDEX, SPLITS, Case, find_cases
 from .ranks import Ranks, joined
 from .recipes import NAMES, Recipe, find_recipe
 
 RUN_FILE = "run.json"
+DATA = "data"  # in the run's folder, where the data were not prepared before
 # What may be another when a run goes on: it changes no step that was done.
 _MAY_CHANGE = ("steps", "epochs", "workers", "save_seconds", "most_idle_epochs", "most_drops")
 
@@ -56,48 +58,77 @@ def train(options: argparse.Namespace) -> None:
             f"python -m training.benchmark --method {recipe.method}"
         )
     recipe = recipe.changed(options.assignments)
-    find_cases(options.data)
+    _check_splits(options.data)
     with joined(options.device) as ranks:
         from .fit import Fit
 
-        faults = ranks.gathered(_open_run(recipe, options, ranks) if ranks.first else None)
+        faults = ranks.gathered(_fault(recipe, options, ranks) if ranks.first else None)
         if faults[0]:
             raise UserError(faults[0])
-        recipe = _stored(options.output).changed(options.assignments)
-        splits, origin = _splits(options, ranks)
+        if options.resume:
+            recipe = _stored(options.output).changed(options.assignments)
+        splits, origin = _splits(options, recipe, ranks)
         fit = Fit(recipe, splits, options.output, ranks, origin)
+        if not options.resume and ranks.first:
+            _describe(recipe, options, ranks)
         if options.resume and fit.resume() and ranks.first:
             print(f"{options.output}: going on after step {fit.step}")
         fit.run()
 
 
-def _open_run(recipe: Recipe, options: argparse.Namespace, ranks: Ranks) -> str | None:
+def _check_splits(data: Path) -> None:
+    """Refuse data without cases to train or to validate on, before anything is written."""
+    found = {case.split for case in find_cases(data)[1]}
+    for split in ("train", "val"):
+        if split not in found:
+            raise UserError(f"{data}: its split {split!r} is empty")
+
+
+def _fault(recipe: Recipe, options: argparse.Namespace, ranks: Ranks) -> str | None:
     """Make or check the run's folder; returns what is wrong, if anything."""
     folder = options.output
-    described = folder / RUN_FILE
     try:
         if options.resume:
-            if not described.is_file():
+            if not (folder / RUN_FILE).is_file():
                 return f"{folder}: holds no run to resume"
-            return _changed_key(_stored(folder), recipe, options.assignments)
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            _remove_leftovers(folder)
+            return _changed_key(_stored(folder), recipe, options.assignments) or _other_count(folder, ranks)
+        # Data prepared by a run that then failed are of use to the next one.
+        if folder.exists() and (not folder.is_dir() or {p.name for p in folder.iterdir()} - {DATA}):
             return f"{folder}: exists already; choose another folder, or --resume to go on with its run"
         folder.mkdir(parents=True, exist_ok=True)
-        facts = {
-            "recipe": recipe.name,
-            "arguments": recipe.arguments,
-            "settings": asdict(recipe.settings),
-            "data": str(options.data.resolve()),
-            "processes": ranks.world,
-            "program": f"thicktothin {__version__}",
-            "commit": _commit(),
-            "command": sys.argv,
-        }
-        with replacing(described, ".json") as temporary:
-            temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     except UserError as error:
         return str(error)
     return None
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what a process that was killed while it wrote has left half-written."""
+    for path in folder.glob(".thicktothin-*"):
+        path.unlink(missing_ok=True)
+
+
+def _other_count(folder: Path, ranks: Ranks) -> str | None:
+    started = json.loads((folder / RUN_FILE).read_text(encoding="utf-8")).get("processes", ranks.world)
+    if started != ranks.world:
+        return f"the run to resume has {started} process(es), not {ranks.world}: its steps would be others"
+    return None
+
+
+def _describe(recipe: Recipe, options: argparse.Namespace, ranks: Ranks) -> None:
+    """Write the run's file: recipe, data and code."""
+    facts = {
+        "recipe": recipe.name,
+        "arguments": recipe.arguments,
+        "settings": asdict(recipe.settings),
+        "data": str(options.data.resolve()),
+        "processes": ranks.world,
+        "program": f"thicktothin {__version__}",
+        "commit": _commit(),
+        "command": sys.argv,
+    }
+    with replacing(options.output / RUN_FILE, ".json") as temporary:
+        temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 
 def _changed_key(stored: Recipe, recipe: Recipe, assignments: list[str]) -> str | None:
@@ -126,18 +157,18 @@ def _stored(folder: Path) -> Recipe:
         raise UserError(f"{path}: damaged description of a run ({error!r})") from error
 
 
-def _splits(options: argparse.Namespace, ranks: Ranks) -> tuple[dict[str, list[Case]], str]:
+def _splits(options: argparse.Namespace, recipe: Recipe, ranks: Ranks) -> tuple[dict[str, list[Case]], str]:
     """Prepared cases by split; data in a published layout are prepared into the run's folder first."""
     layout, cases = find_cases(options.data)
-    folder = options.data
+    folder, factor = options.data, NETWORKS[recipe.network].window(**recipe.arguments).factor
     if layout != "prepared":
-        folder = options.output / "data"
+        folder = options.output / DATA
         fault = None
         if ranks.first:
             used = [case for case in cases if case.split != "test"]
             try:
                 prepare_cases(
-                    used, folder, origin=str(options.data), say=lambda line: print(line, file=sys.stderr)
+                    used, folder, factor, str(options.data), say=lambda line: print(line, file=sys.stderr)
                 )
             except UserError as error:
                 fault = str(error)
@@ -146,11 +177,13 @@ def _splits(options: argparse.Namespace, ranks: Ranks) -> tuple[dict[str, list[C
             raise UserError(fault)
         cases = find_cases(folder)[1]
     splits = {split: [case for case in cases if case.split == split] for split in SPLITS}
-    for split in ("train", "val"):
-        if not splits[split]:
-            raise UserError(f"{options.data}: its split {split!r} is empty")
-    origin = json.loads((folder / "index.json").read_text(encoding="utf-8"))["origin"]
-    return splits, origin
+    index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    if index["factor"] != factor:
+        raise UserError(
+            f"{folder}: its pairs have the factor {index['factor']}, the network {factor}: prepare other "
+            f"pairs, or --set factor={index['factor']}"
+        )
+    return splits, index["origin"]
 
 
 def _commit() -> str | None:

@@ -18,7 +18,7 @@ from ThickToThinSRLib.enhance import read_input
 from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.files import SUFFIXES
 from ThickToThinSRLib.intensity import detect_intensity, to_hu
-from ThickToThinSRLib.volume import Volume
+from ThickToThinSRLib.volume import Volume, through_plane_axis
 
 SPLITS = ("train", "val", "test")
 INDEX = "index.json"
@@ -65,7 +65,7 @@ class Case:
             if self.geometry is not None:
                 parts = [self._mapped(kind, path) for kind, path in self._files()]
                 return Pair(*parts)
-            volumes = [read_input(path) for _, path in self._files()]
+            volumes = _axial(*(read_input(path) for _, path in self._files()))
         except UserError as error:
             raise UserError(f"case {self.name}: {error}") from error
         scales = tuple(detect_intensity(volume.voxels) for volume in volumes)
@@ -192,6 +192,24 @@ def _check_partners(folder: Path, thick: dict, thin: dict) -> None:
     if alone:
         missing = "1mm" if alone[0] in thick else "5mm"
         raise UserError(f"{folder}: {len(alone)} case(s) lack a partner; {alone[0]} is missing in {missing}")
+
+
+def _axial(thick: Volume, thin: Volume) -> list[Volume]:
+    """Both scans with their slices along the last index axis, whichever it was in the files."""
+    axis = through_plane_axis(thick)  # thin slices may be spaced as their pixels are
+    if axis == 2:
+        return [thick, thin]
+    order = [a for a in range(3) if a != axis] + [axis]
+    return [
+        replace(
+            volume,
+            voxels=volume.slices_first(axis),
+            spacing=tuple(volume.spacing[a] for a in order),
+            direction=volume.direction[:, order],
+            slice_axis=2,
+        )
+        for volume in (thick, thin)
+    ]
 
 
 def _whole(hu: np.ndarray) -> np.ndarray:

@@ -1,0 +1,71 @@
+"""How tests train: tiny networks on the CPU, in this process or in processes of their own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from Testing.command_line import ENVIRONMENT, REPOSITORY
+from training.prepare import main as prepare
+from training.train import main as train_main
+
+TINY = {
+    "mpunet": ["features=4"],
+    "tvsrn": ["encoder_blocks=1", "decoder_blocks=2", "in_plane_groups=1", "heads=2", "mlp_ratio=1"],
+    "saint": [
+        "depth=4",
+        "features=8",
+        "blocks=2",
+        "layers=2",
+        "growth=4",
+        "fusion_blocks=2",
+        "fusion_layers=2",
+    ],
+}
+COMMON = ["crop=16", "workers=0", "learning_rate=0.001", "precision=float32"]
+
+
+def arguments(recipe: str, data: Path, run: Path, *settings: str, resume: bool = False) -> list[str]:
+    """Of the command that trains a tiny network."""
+    found = [recipe, "--data", str(data), "--output", str(run), "--device", "cpu"]
+    return [*found, *(["--resume"] if resume else []), "--set", *TINY[recipe], *COMMON, *settings]
+
+
+def train(recipe: str, data: Path, run: Path, *settings: str, resume: bool = False) -> int:
+    """Train in this process; returns the exit code."""
+    return train_main(arguments(recipe, data, run, *settings, resume=resume))
+
+
+def process(*command: str, timeout: float = 120) -> subprocess.CompletedProcess:
+    """Run Python with these arguments."""
+    return subprocess.run(
+        [sys.executable, *command],
+        env=ENVIRONMENT, cwd=REPOSITORY, capture_output=True, text=True, timeout=timeout,
+    )  # fmt: skip
+
+
+def torchrun(processes: int, *command: str) -> subprocess.CompletedProcess:
+    """Run a module under torchrun on this machine."""
+    return process(
+        "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m", *command
+    )
+
+
+def quiet_prepare(source: Path, target: Path, *options: str) -> Path:
+    """Prepare a folder of pairs; returns `target`."""
+    assert prepare(["folder", str(source), str(target), "--workers", "1", *options]) == 0
+    return target
+
+
+def weights(run: Path, name: str = "last") -> dict[str, torch.Tensor]:
+    """Of a run's folder."""
+    return load_file(run / f"{name}.safetensors")
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    """Whether two networks have the same weights, bit by bit."""
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
