@@ -30,7 +30,8 @@ def published(tmp_path_factory):
             split, number = name.split("/")
             path = folder / "published" / split / kind / f"CT{number}.nii.gz"
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_volume(replace(scan, voxels=scan.voxels[:, y : y + 32, x : x + 32]), path)
+            voxels, spacing = scan.voxels[:, y : y + 32, x : x + 32], (0.7, 0.7, scan.spacing[2])
+            write_volume(replace(scan, voxels=voxels, spacing=spacing), path)
     return folder / "published"
 
 

@@ -82,8 +82,8 @@ def _means(thin: np.ndarray, factor: int, offset: int, indices) -> dict[int, np.
 
 def _errors(thick: np.ndarray, thin: np.ndarray, factor: int) -> dict[int, float]:
     """Root mean square difference at each offset, over the thick slices that all offsets can use."""
-    # Of very short scans the middle is compared at the offsets that they allow.
-    reach = min(_REACH, max(0, (len(thin) - factor) // 2))
+    # Of very short scans fewer offsets are compared, so that more than the middle slice can be used.
+    reach = min(_REACH, max(0, (len(thin) - factor) // 5))
     margin = (reach + factor // 2) / factor
     indices = [i for i in range(len(thick)) if margin <= i <= len(thick) - 1 - margin]
     found = {}

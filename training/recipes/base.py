@@ -203,4 +203,5 @@ def _parsed(key: str, text: str, default: Any) -> Any:
     try:
         return kind(text)
     except ValueError as error:
-        raise UserError(f"--set {key}={text}: needs a {kind.__name__}") from error
+        article = "an" if kind is int else "a"
+        raise UserError(f"--set {key}={text}: needs {article} {kind.__name__}") from error

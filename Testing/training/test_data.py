@@ -1,0 +1,217 @@
+"""Data sets: their layouts, intensity scales, damaged or displaced pairs, arrays mapped into memory."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from Testing.make_dicom import ct_series, write_series
+from Testing.training.runs import quiet_prepare
+from ThickToThinSRLib.errors import UserError
+from ThickToThinSRLib.files import read_volume, write_volume
+from ThickToThinSRLib.intensity import to_hu
+from ThickToThinSRLib.volume import Volume
+from training.data.cases import cases_of, find_cases
+from training.data.checks import check_pair
+from training.data.pseudo import pseudo_pair
+from training.prepare import main as prepare
+
+
+def write_pair(folder, thick, thin, name="CT1.nii.gz", split="train"):
+    """One pair in RPLHR-CT's layout."""
+    for kind, volume in (("5mm", thick), ("1mm", thin)):
+        (folder / split / kind).mkdir(parents=True, exist_ok=True)
+        write_volume(volume, folder / split / kind / name)
+
+
+@pytest.fixture(scope="module")
+def pair(prepared):
+    """A longer pair in memory, from the thin slices of a case: 7 thick ones of 3 mm."""
+    scan = cases_of(prepared, "train")[0].read().thin
+    return pseudo_pair(Volume(np.array(scan.voxels), (10.0, 10.0, 1.0), slice_axis=2), factor=3)
+
+
+def test_the_layout_of_rplhr_ct_is_indexed(published):
+    layout, cases = find_cases(published)
+    assert layout == "rplhr"
+    assert [(case.split, case.name) for case in cases] == [
+        ("train", "CT1"), ("train", "CT2"), ("val", "CT1"), ("test", "CT1"), ("test", "CT2"),
+    ]  # fmt: skip
+    pair = cases[0].read()
+    assert pair.scales == ("unit", "unit")
+    assert pair.thin.voxels.shape == (21, 32, 32)
+    assert pair.thin.voxels.dtype == np.int16
+    assert -1024 <= pair.thin.voxels.min() < -900
+
+
+def test_the_paired_layout_in_hu_gives_the_same_arrays(published, prepared, tmp_path, capfd):
+    split = {}
+    for case in find_cases(published)[1]:
+        name = f"{case.split}_{case.name}"
+        split.setdefault(case.split, []).append(f"{name}.nii.gz")
+        for folder, path in (("HD_5mm", case.thick), ("HD_1mm", case.thin)):
+            (tmp_path / "paired" / folder).mkdir(parents=True, exist_ok=True)
+            unit = read_volume(path)
+            hu = np.rint(to_hu(unit.voxels)).astype(np.int16)
+            volume = Volume(hu, unit.spacing, unit.origin, unit.direction)
+            write_volume(volume, tmp_path / "paired" / folder / f"{name}.nii.gz")
+    (tmp_path / "paired" / "split.json").write_text(json.dumps(split))
+    assert find_cases(tmp_path / "paired")[0] == "paired"
+    quiet_prepare(tmp_path / "paired", tmp_path / "out")
+    assert "(intensity HU)" in capfd.readouterr().out
+    for one, other in zip(find_cases(prepared)[1], find_cases(tmp_path / "out")[1], strict=True):
+        assert f"{one.split}_{one.name}" == other.name
+        for kind in ("thick", "thin"):
+            a, b = (getattr(case.read(), kind) for case in (one, other))
+            np.testing.assert_array_equal(a.voxels, b.voxels)
+            assert a.spacing == pytest.approx(b.spacing)
+
+
+def test_each_scale_is_found_for_itself_and_said(published, tmp_path, capfd):
+    case = find_cases(published)[1][0]
+    thick, thin = read_volume(case.thick), read_volume(case.thin)
+    hu = Volume(np.rint(to_hu(thick.voxels)).astype(np.int16), thick.spacing, thick.origin, thick.direction)
+    write_pair(tmp_path / "mixed", hu, thin)
+    quiet_prepare(tmp_path / "mixed", tmp_path / "out")
+    assert "(intensity thick HU, thin [0, 1])" in capfd.readouterr().out
+
+
+def test_a_case_may_be_a_folder_of_dicom_files(published, prepared, tmp_path):
+    case = find_cases(published)[1][0]
+    for kind, path, thickness in (("5mm", case.thick, 5.0), ("1mm", case.thin, 1.0)):
+        scan = read_volume(path)
+        hu = np.rint(to_hu(scan.voxels)).astype(np.int16)
+        series = ct_series(hu, scan.spacing, scan.origin, scan.direction, thickness)
+        write_series(series, tmp_path / "dicom" / "train" / kind / "CT1")
+    quiet_prepare(tmp_path / "dicom", tmp_path / "out")
+    one, other = cases_of(prepared, "train")[0].read(), cases_of(tmp_path / "out", "train")[0].read()
+    np.testing.assert_array_equal(one.thin.voxels, other.thin.voxels)
+    np.testing.assert_array_equal(one.thick.voxels, other.thick.voxels)
+
+
+def test_slices_along_another_axis_of_the_files_are_put_first(published, tmp_path):
+    case = find_cases(published)[1][0]
+    whole = case.read()
+    for kind, path in (("5mm", case.thick), ("1mm", case.thin)):
+        scan = read_volume(path)
+        turned = Volume(
+            np.ascontiguousarray(scan.voxels.transpose(1, 2, 0)),  # (z, y, x) -> (y, x, z): slices along i
+            (scan.spacing[2], scan.spacing[0], scan.spacing[1]),
+            scan.origin,
+            scan.direction[:, [2, 0, 1]],
+        )
+        (tmp_path / "train" / kind).mkdir(parents=True)
+        write_volume(turned, tmp_path / "train" / kind / "CT1.nii.gz")
+    read = cases_of(tmp_path, "train")[0].read()
+    for kind in ("thick", "thin"):
+        a, b = getattr(whole, kind), getattr(read, kind)
+        np.testing.assert_array_equal(a.voxels, b.voxels)
+        assert a.spacing == pytest.approx(b.spacing)
+        np.testing.assert_allclose(a.direction, b.direction, atol=1e-6)
+
+
+@pytest.mark.parametrize("offset", [-2, -1, 1, 2])
+def test_a_displaced_pair_is_refused_with_its_offset(pair, offset, tmp_path, capfd):
+    # The thick scan shows what lies `offset` thin slices further: both keep the right number of slices.
+    thin = np.asarray(pair.thin.voxels)
+    moved = np.roll(thin, -offset, axis=0)
+    moved[slice(-offset, None) if offset > 0 else slice(None, -offset)] = thin[-1 if offset > 0 else 0]
+    shifted = pseudo_like(moved, pair)
+    write_pair(tmp_path / "data", shifted, pair.thin)
+    command = ["folder", str(tmp_path / "data"), str(tmp_path / "out"), "--factor", "3", "--workers", "1"]
+    assert prepare(command) == 2
+    error = capfd.readouterr().err
+    assert f"CT1: the thick slices are displaced by {offset:+d} thin slices" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out" / "index.json").exists()
+    check_pair("as it was", pair, 3)
+
+
+def pseudo_like(thin, pair):
+    """Thick slices of the pair's geometry, means of three of `thin` around each third."""
+    padded = np.concatenate([thin[:1], thin, thin[-1:]]).astype(np.float64)
+    means = (padded[:-2] + padded[1:-1] + padded[2:])[::3] / 3
+    return Volume(np.rint(means).astype(np.int16), pair.thick.spacing, slice_axis=2)
+
+
+def test_reversed_other_and_short_scans_are_refused(pair, prepared):
+    thick, thin = pair.thick, pair.thin
+    turned = Volume(np.asarray(thick.voxels)[::-1], thick.spacing, slice_axis=2)
+    stranger = np.random.default_rng(0).permutation(np.asarray(thin.voxels).ravel())
+    stranger = Volume(stranger.reshape(thin.voxels.shape), thin.spacing, slice_axis=2)
+    short = Volume(np.asarray(thin.voxels)[:-1], thin.spacing, slice_axis=2)
+    narrow = Volume(np.asarray(thin.voxels)[:, :, :-4], thin.spacing, slice_axis=2)
+    for one, other, words in (
+        (turned, thin, "reversed order"),
+        (thick, stranger, "do not show the same"),
+        (thick, short, f"{len(thick.voxels)} thick slices need {len(thin.voxels)} thin ones"),
+        (thick, narrow, "in-plane sizes differ, thick 32 x 32 against thin 28 x 32 pixels"),
+    ):
+        with pytest.raises(UserError, match=words):
+            check_pair("x", type(pair)(one, other), 3)
+
+
+def test_bad_cases_are_named_or_left_out(published, tmp_path, capfd):
+    data = tmp_path / "data"
+    shutil.copytree(published, data)
+    damaged = data / "train" / "5mm" / "CT2.nii.gz"
+    damaged.write_bytes(damaged.read_bytes()[:2000])
+    command = ["folder", str(data), str(tmp_path / "out"), "--workers", "1"]
+    assert prepare(command) == 2
+    error = capfd.readouterr().err
+    assert error.count("\n") == 1
+    assert "case CT2" in error
+    assert "CT2.nii.gz" in error
+    assert not (tmp_path / "out" / "index.json").exists()
+    assert prepare([*command, "--skip-bad"]) == 0
+    assert [case.name for case in cases_of(tmp_path / "out", "train")] == ["CT1"]
+
+
+def test_missing_partners_and_unknown_layouts_are_refused(published, tmp_path):
+    shutil.copytree(published, tmp_path / "data")
+    (tmp_path / "data" / "val" / "1mm" / "CT1.nii.gz").unlink()
+    with pytest.raises(UserError, match="CT1 is missing in 1mm"):
+        find_cases(tmp_path / "data")
+    with pytest.raises(UserError, match="no known layout"):
+        find_cases(tmp_path)
+    with pytest.raises(UserError, match="no such folder"):
+        find_cases(tmp_path / "absent")
+    for folder in ("HD_1mm", "HD_5mm"):
+        (tmp_path / folder).mkdir()
+    with pytest.raises(UserError, match="needs a JSON file with the lists train, val and test"):
+        find_cases(tmp_path)
+    (tmp_path / "split.json").write_text('{"train": ["a"], "val": [], "test": []}')
+    with pytest.raises(UserError, match="case a of split 'train' is missing in HD_5mm"):
+        find_cases(tmp_path)
+
+
+def test_prepared_arrays_are_mapped_and_damage_to_them_is_named(prepared, tmp_path):
+    shutil.copytree(prepared, tmp_path / "data")
+    case = cases_of(tmp_path / "data", "train")[0]
+    assert isinstance(case.read().thin.voxels.base, np.memmap) or isinstance(
+        case.read().thin.voxels, np.memmap
+    )
+    case.thin.write_bytes(case.thin.read_bytes()[:500])
+    with pytest.raises(UserError, match=r"case CT1: .*missing or damaged array"):
+        case.read()
+    (tmp_path / "data" / "index.json").write_text("{")
+    with pytest.raises(UserError, match="damaged index"):
+        find_cases(tmp_path / "data")
+
+
+def test_pseudo_pairs_of_thin_scans_make_a_data_set(published, tmp_path):
+    thin = sorted((published / "train" / "1mm").iterdir())
+    command = ["pseudo", str(tmp_path / "out"), *map(str, thin), "--val", "CT2"]
+    for path in thin:  # a thin scan in HU, as hospitals have it
+        scan = read_volume(path)
+        hu = np.rint(to_hu(scan.voxels)).astype(np.int16)
+        write_volume(Volume(hu, scan.spacing, scan.origin, scan.direction), tmp_path / path.name)
+    command[2:4] = [str(tmp_path / path.name) for path in thin]
+    assert prepare(command) == 0
+    pair = cases_of(tmp_path / "out", "val")[0].read()
+    thick, fine = np.asarray(pair.thick.voxels), np.asarray(pair.thin.voxels)
+    assert len(fine) == 5 * (len(thick) - 1) + 1
+    assert np.abs(fine[3:8].mean(axis=0) - thick[1]).max() <= 0.5 + 1e-6
