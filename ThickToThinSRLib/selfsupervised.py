@@ -34,6 +34,8 @@ _BODY_HU = -700.0
 # improvement end it.
 _LOOKS, _STEPS_BETWEEN_LOOKS, _PATIENCE = 12, 25, 5
 _HELD_OUT_BATCHES = 4
+_RATE, _FINE_RATE = 1e-3, 1e-4
+_CROP, _CROPS = 96, 8
 
 
 @dataclass(frozen=True)
@@ -44,14 +46,11 @@ class Budget:
     ----------
     fine : bool
         Whether the weights are trained already: smaller steps then.
-    loss : {"l1", "mse"}
-        What to minimise; the paper's is the mean squared error.
     """
 
     seconds: float | None = None
     epochs: int | None = None
     fine: bool = False
-    loss: str = "l1"
 
     @property
     def nothing(self) -> bool:
@@ -85,8 +84,9 @@ class Pairs:
     device : torch.device
     described : bool
         Whether the network reads the description of the acquisition.
-    side, count : int
-        Height and width of the crops in target pixels, and how many a step has.
+    whole : bool
+        Whether a step is one whole slice, and its squared error counts, as in the paper; else a step has
+        crops of several slices, and the absolute error counts.
     seed : int
         Of the choice of slices, crops and flips.
     """
@@ -99,11 +99,11 @@ class Pairs:
         target_spacing: float,
         device: torch.device,
         described: bool,
-        side: int = 96,
-        count: int = 8,
+        whole: bool = False,
         seed: int = 0,
     ):
-        self.slices, self.side, self.count, self.seed, self.device = slices, side, count, seed, device
+        self.slices, self.seed, self.device, self.squared = slices, seed, device, whole
+        self.count, self.side = (1, 1 << 30) if whole else (_CROPS, _CROP)
         self.directions = [
             _Direction(
                 slices.shape[1 + axis], pixels[axis], pixels[1 - axis], acquisition, target_spacing, device,
@@ -119,8 +119,9 @@ class Pairs:
 
     def steps_per_epoch(self) -> int:
         """Steps that see as many pixels as both directions of every training slice have."""
-        pixels = sum(len(d.truth) * self.slices.shape[2 - axis] for axis, d in enumerate(self.directions))
-        return math.ceil(len(self.trained) * pixels / (self.count * self.side**2))
+        sizes = [(len(d.truth), self.slices.shape[2 - axis]) for axis, d in enumerate(self.directions)]
+        crops = sum(max(1.0, height / self.side) * max(1.0, width / self.side) for height, width in sizes)
+        return math.ceil(len(self.trained) * crops / self.count)
 
     def batch(self, step: int, held_out: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
         """Network input (count, channels, h, w) and difference to predict (count, 1, h, w) of a step."""
@@ -161,15 +162,15 @@ def adapt(
     Returns
     -------
     dict
-        ``steps``, ``held_out_loss_before`` and ``held_out_loss``, the loss over that of no correction.
+        ``steps``; ``before_db`` and ``after_db``, the gain over the interpolation on held-out slices.
 
     Raises
     ------
     Cancelled
         If `cancelled` said so.
     """
-    optimiser = torch.optim.Adam(network.parameters(), 3e-4 if budget.fine else 1e-3)
-    clock, judge = _Clock(budget, pairs), _Judge(network, pairs, budget.loss, precision)
+    optimiser = torch.optim.Adam(network.parameters(), _FINE_RATE if budget.fine else _RATE)
+    clock, judge = _Clock(budget, pairs), _Judge(network, pairs, precision)
     before = judge.look()
     step = 0
     while clock.left(step):
@@ -179,7 +180,8 @@ def adapt(
             # Half a cosine, with a short start.
             group["lr"] = group.setdefault("initial_lr", group["lr"]) * clock.rate(step)
         network.train()
-        loss = _loss(network, *pairs.batch(step), budget.loss, precision)
+        error = _error(network, *pairs.batch(step), precision)
+        loss = error.square().mean() if pairs.squared else error.abs().mean()
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -190,35 +192,37 @@ def adapt(
             if judge.looks_without_improvement >= _PATIENCE:
                 say(f"adaptation: held-out slices stopped improving after {step} steps")
                 break
-        progress(f"adaptation (held-out loss {judge.best:.4f})", *clock.done(step))
+        progress(f"adaptation (held-out slices {judge.best:+.2f} dB)", *clock.done(step))
     judge.restore()
-    say(f"adaptation: held-out loss {before:.4f} before, {judge.best:.4f} after {step} steps")
-    return {"steps": step, "held_out_loss_before": before, "held_out_loss": judge.best}
+    say(
+        f"adaptation: {step} steps; gain over the interpolation on held-out slices {before:.2f} dB before, "
+        f"{judge.best:.2f} dB after"
+    )
+    return {"steps": step, "before_db": before, "after_db": judge.best}
 
 
-def _loss(network, x: torch.Tensor, difference: torch.Tensor, kind: str, precision: str) -> torch.Tensor:
+def _error(network, x: torch.Tensor, difference: torch.Tensor, precision: str) -> torch.Tensor:
     with arithmetic(x.device, precision):
         predicted = network(x.contiguous(memory_format=torch.channels_last))
-    error = predicted.float() - difference
-    return error.abs().mean() if kind == "l1" else error.square().mean()
+    return predicted.float() - difference
 
 
 class _Judge:
-    """Loss on held-out slices, relative to that of no correction; keeps the best weights."""
+    """Gain over the interpolation on held-out slices, in dB; keeps the best weights."""
 
-    def __init__(self, network, pairs: Pairs, loss: str, precision: str):
-        self.network, self.loss, self.precision = network, loss, precision
+    def __init__(self, network, pairs: Pairs, precision: str):
+        self.network, self.precision = network, precision
         self.batches = [pairs.batch(number, held_out=True) for number in range(_HELD_OUT_BATCHES)]
-        self.best, self.weights, self.looks_without_improvement = math.inf, None, 0
+        self.best, self.weights, self.looks_without_improvement = -math.inf, None, 0
 
     def look(self) -> float:
-        """The present loss."""
+        """The present gain."""
         self.network.eval()
         with torch.no_grad():
-            losses = [_loss(self.network, *b, self.loss, self.precision) for b in self.batches]
-            nothing = [_loss(torch.zeros_like, b[1], b[1], self.loss, "float32") for b in self.batches]
-        found = float(sum(losses) / max(sum(nothing), 1e-12))
-        if found < self.best:
+            left = sum(float(_error(self.network, *b, self.precision).square().mean()) for b in self.batches)
+        lacking = sum(float(difference.square().mean()) for _, difference in self.batches)
+        found = 10 * math.log10(lacking / left) if lacking > 0 and left > 0 else 0.0
+        if found > self.best:
             self.best, self.looks_without_improvement = found, 0
             self.weights = {key: value.clone() for key, value in self.network.state_dict().items()}
         else:
