@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -40,19 +42,19 @@ def train(recipe: str, data: Path, run: Path, *settings: str, resume: bool = Fal
     return train_main(arguments(recipe, data, run, *settings, resume=resume))
 
 
-def process(*command: str, timeout: float = 120) -> subprocess.CompletedProcess:
-    """Run Python with these arguments."""
-    return subprocess.run(
+def process(*command: str, timeout: float = 500) -> subprocess.CompletedProcess:
+    """Run Python with these arguments; at a timeout its own processes end with it."""
+    with subprocess.Popen(
         [sys.executable, *command],
-        env=ENVIRONMENT, cwd=REPOSITORY, capture_output=True, text=True, timeout=timeout,
-    )  # fmt: skip
-
-
-def torchrun(processes: int, *command: str) -> subprocess.CompletedProcess:
-    """Run a module under torchrun on this machine."""
-    return process(
-        "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m", *command
-    )
+        env=ENVIRONMENT, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    ) as started:  # fmt: skip
+        try:
+            out, err = started.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(started.pid, signal.SIGKILL)
+            raise
+    return subprocess.CompletedProcess(command, started.returncode, out, err)
 
 
 def quiet_prepare(source: Path, target: Path, *options: str) -> Path:

@@ -65,13 +65,13 @@ def measure(truth: Truth, hu: np.ndarray, protocol: str) -> dict[str, float | No
     errors = slice_errors(truth.unit, estimate)
     kept = np.zeros(len(hu), bool)
     kept[drop : len(hu) - drop] = True
-    body = slice_errors(truth.unit, estimate, truth.body)[kept]
     row = {
         "psnr": official_psnr(truth.unit, estimate, drop),
         "ssim": official_ssim(truth.unit, estimate, drop),
-        "psnr_body": body.psnr(1.0),
-        "bias_body_hu": HU_RANGE * body.bias,
     }
+    if truth.body[kept].any():
+        body = slice_errors(truth.unit, estimate, truth.body)[kept]
+        row |= {"psnr_body": body.psnr(1.0), "bias_body_hu": HU_RANGE * body.bias}
     thick = len(truth.pair.thick.voxels)
     groups = distance_groups(len(hu), 1.0, thick, float(truth.factor))
     for name, (_, group) in zip(_DISTANCES, groups, strict=False):

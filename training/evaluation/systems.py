@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import threading
 import time
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -183,49 +181,27 @@ def predict_pair(system: System, pair: Pair, protocol: str, device: str, precisi
 
 
 class _PeakMemory:
-    """Highest memory use within a ``with`` block above that before it, MiB: the GPU's, or this process's."""
+    """Highest use of a GPU's memory within a ``with`` block above that before it, MiB.
+
+    None on the CPU: what a process holds there is mostly what came before (``Testing.benchmarks.volumes``
+    measures it in processes of their own).
+    """
 
     def __init__(self, device: str):
         import torch
 
-        self.gpu = device != "cpu" and torch.cuda.is_available()
+        self.gpu = torch.cuda if device.startswith("cuda") and torch.cuda.is_available() else None
         self.mib: float | None = None
 
     def __enter__(self):
         if self.gpu:
-            import torch
-
-            torch.cuda.reset_peak_memory_stats()
-            self.before = torch.cuda.memory_allocated()
-            return self
-        self.before = self.peak = _resident()
-        self.done = threading.Event()
-        self.watch = threading.Thread(target=self._look, daemon=True)
-        self.watch.start()
+            self.gpu.reset_peak_memory_stats()
+            self.before = self.gpu.memory_allocated()
         return self
 
     def __exit__(self, *_):
         if self.gpu:
-            import torch
-
-            self.mib = (torch.cuda.max_memory_allocated() - self.before) / 2**20
-            return
-        self.done.set()
-        self.watch.join()
-        self.mib = None if self.before is None else (self.peak - self.before) / 2**20
-
-    def _look(self):
-        while not self.done.wait(0.05):
-            self.peak = max(self.peak or 0, _resident() or 0)
-
-
-def _resident() -> int | None:
-    """Bytes of memory that this process holds; None where the system does not tell."""
-    try:
-        with open("/proc/self/statm") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return None
+            self.mib = (self.gpu.max_memory_allocated() - self.before) / 2**20
 
 
 def _window(card: dict):

@@ -19,7 +19,7 @@ _MEASURES = (
     ("bias lung (HU)", "bias_lung_hu", "{:+.2f}"),
     ("consistency (HU)", "consistency_mean_hu", "{:.2f}"),
     ("s a volume", "seconds", "{:.1f}"),
-    ("peak MiB", "peak_mib", "{:.0f}"),
+    ("peak GPU MiB", "peak_mib", "{:.0f}"),
     ("GFLOP", "gflop", "{:.0f}"),
 )
 
