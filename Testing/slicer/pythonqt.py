@@ -7,12 +7,20 @@ arguments as its signature names.
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 import types
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 from PySide6 import QtCore, QtUiTools, QtWidgets
+
+if sys.version_info < (3, 12):
+    # PySide6 counts on None, True and False being immortal, as they are from Python 3.12 on: here each of its
+    # calls takes one of their references away, and in the end Python would abort.
+    for constant in (None, True, False):
+        ctypes.c_ssize_t.from_address(id(constant)).value += 1 << 40
 
 
 def application() -> QtWidgets.QApplication:

@@ -45,24 +45,23 @@ class LayoutManager:
         self._layout.GetLayoutNode().SetViewArrangement(number)
         shown = self._layout.GetViewNodes()
         nodes = [shown.GetItemAsObject(index) for index in range(shown.GetNumberOfItems())]
-        names = [node.GetLayoutName() for node in nodes if node.IsA("vtkMRMLSliceNode")]
-        for name in names:
-            self._view(name)
-        for name, logic in self._views.items():
-            logic.GetSliceNode().SetMappedInLayout(name in names)
+        nodes = [node for node in nodes if node.IsA("vtkMRMLSliceNode")]
+        for node in nodes:
+            if node.GetLayoutName() not in self._views:
+                self._views[node.GetLayoutName()] = self._logic(node)
+        for logic in self._views.values():
+            logic.GetSliceNode().SetMappedInLayout(logic.GetSliceNode() in nodes)
 
-    def _view(self, name):
+    def _logic(self, node):
         import slicer
 
-        if name not in self._views:
-            logic = slicer.vtkMRMLSliceLogic()
-            logic.SetMRMLApplicationLogic(self._application)
-            logic.SetMRMLScene(self._scene)
-            logic.AddSliceNode(name)
-            logic.ResizeSliceNode(*SIZE)
-            self._logics.AddItem(logic)
-            self._views[name] = logic
-        return self._views[name]
+        logic = slicer.vtkMRMLSliceLogic()
+        logic.SetMRMLApplicationLogic(self._application)
+        logic.SetMRMLScene(self._scene)
+        logic.SetSliceNode(node)
+        logic.ResizeSliceNode(*SIZE)
+        self._logics.AddItem(logic)
+        return logic
 
     def sliceViewNames(self):
         return tuple(self._views)

@@ -1,0 +1,152 @@
+"""Input over result in the real slice logics: linked, aligned, same window; the user's layout comes back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from .scenes import GEOMETRIES, OBLIQUE, add_volume, ct_voxels, wait_until
+from .views import picture, scroll
+
+PLANES = ("Axial", "Coronal", "Sagittal")
+
+
+@pytest.fixture
+def pair(request, slicer, panel):
+    """A thick volume and its thin result, chosen to be compared."""
+    directions = getattr(request, "param", np.eye(3))
+    voxels = ct_voxels((9, 40, 41))
+    thick = add_volume(slicer, voxels, directions, (0.8, 0.8, 5.0))
+    thin = add_volume(slicer, np.repeat(voxels, 5, 0)[2:-2], directions, (0.8, 0.8, 1.0), name="thin")
+    panel._compare.setPair(thick, thin)
+    return thick, thin
+
+
+def view(slicer, row, plane):
+    return slicer.app.layoutManager().sliceWidget(f"ThickToThinSR{row}{plane}").sliceLogic()
+
+
+def test_six_views_show_input_above_and_result_below(slicer, panel, pair):
+    panel.ui.sideBySideButton.click()
+    for row, node in zip(("Input", "Result"), pair, strict=True):
+        for plane in PLANES:
+            composite = view(slicer, row, plane).GetSliceCompositeNode()
+            assert composite.GetBackgroundVolumeID() == node.GetID()
+            assert composite.GetLinkedControl()
+            assert composite.GetHotLinkedControl()
+            assert picture(view(slicer, row, plane)).max() > 0
+
+
+@pytest.mark.parametrize("pair", [np.eye(3), OBLIQUE, GEOMETRIES["left-handed"][0]], indirect=True)
+def test_scrolling_above_moves_below_and_nothing_else(slicer, panel, pair):
+    panel.ui.sideBySideButton.click()
+    for plane in PLANES:
+        before = {(r, p): view(slicer, r, p).GetSliceOffset() for r in ("Input", "Result") for p in PLANES}
+        scroll(view(slicer, "Input", plane), before["Input", plane] + 4)
+        after = {key: view(slicer, *key).GetSliceOffset() for key in before}
+        moved = {key for key in before if abs(after[key] - before[key]) > 1e-6}
+        assert moved == {("Input", plane), ("Result", plane)}
+        assert after["Result", plane] == pytest.approx(after["Input", plane])
+
+
+@pytest.mark.parametrize("pair", [np.eye(3), OBLIQUE], indirect=True)
+def test_upper_and_lower_view_are_the_same_plane_at_the_same_scale(slicer, panel, pair):
+    panel.ui.sideBySideButton.click()
+    for plane in PLANES:
+        upper, lower = (view(slicer, row, plane).GetSliceNode() for row in ("Input", "Result"))
+        planes = [slicer.util.arrayFromVTKMatrix(node.GetSliceToRAS()) for node in (upper, lower)]
+        np.testing.assert_allclose(*planes, atol=1e-6)
+        np.testing.assert_allclose(upper.GetFieldOfView()[:2], lower.GetFieldOfView()[:2])
+
+
+@pytest.mark.parametrize("pair", [OBLIQUE], indirect=True)
+def test_oblique_volumes_are_shown_in_their_own_planes(slicer, panel, pair):
+    panel.ui.sideBySideButton.click()
+    for plane in PLANES:
+        normal = slicer.util.arrayFromVTKMatrix(view(slicer, "Result", plane).GetSliceNode().GetSliceToRAS())
+        assert np.abs(OBLIQUE.T @ normal[:3, 2]).max() == pytest.approx(1.0)
+
+
+def test_window_and_level_are_the_same_whichever_is_changed(panel, pair):
+    panel.ui.sideBySideButton.click()
+    first, second = (node.GetDisplayNode() for node in pair)
+    first.SetWindowLevel(1500, -600)
+    assert (second.GetWindow(), second.GetLevel()) == (1500, -600)
+    second.SetWindowLevel(400, 40)
+    assert (first.GetWindow(), first.GetLevel()) == (400, 40)
+    panel.ui.sideBySideButton.click()
+    second.SetWindowLevel(80, 30)
+    assert first.GetWindow() == 400
+
+
+def test_thick_slices_are_shown_as_they_are_or_smoothed(panel, pair):
+    display = pair[0].GetDisplayNode()
+    panel.ui.sideBySideButton.click()
+    assert not display.GetInterpolate()
+    panel.ui.asTheyAreCheckBox.click()
+    assert display.GetInterpolate()
+    panel.ui.asTheyAreCheckBox.click()
+    panel.ui.sideBySideButton.click()
+    assert display.GetInterpolate()
+
+
+@pytest.mark.parametrize("leave", ["button", "module", "scene"])
+def test_the_users_layout_and_crosshair_come_back_on_leaving(slicer, panel, pair, leave):
+    crosshair = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
+    before = slicer.app.layoutManager().layout
+    panel.ui.sideBySideButton.click()
+    assert slicer.app.layoutManager().layout != before
+    assert crosshair.GetCrosshairMode() == slicer.vtkMRMLCrosshairNode.ShowBasic
+    if leave == "button":
+        panel.ui.sideBySideButton.click()
+    elif leave == "module":
+        panel.exit()
+    else:
+        panel.onSceneStartClose(None, None)
+    assert slicer.app.layoutManager().layout == before
+    assert crosshair.GetCrosshairMode() == slicer.vtkMRMLCrosshairNode.NoCrosshair
+
+
+def test_a_layout_that_the_user_chose_meanwhile_stays(slicer, panel, pair):
+    panel.ui.sideBySideButton.click()
+    slicer.app.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView)
+    panel.ui.sideBySideButton.click()
+    assert slicer.app.layoutManager().layout == slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView
+
+
+def test_fading_goes_from_the_input_to_the_result_and_flickers(slicer, panel, pair):
+    panel.ui.fadeButton.click()
+    composite = (
+        slicer.app.layoutManager().sliceWidget("ThickToThinSRFade").sliceLogic().GetSliceCompositeNode()
+    )
+    assert [composite.GetBackgroundVolumeID(), composite.GetForegroundVolumeID()] == [n.GetID() for n in pair]
+    panel.ui.fadeSlider.setValue(100)
+    assert composite.GetForegroundOpacity() == 1
+    panel.ui.flickerCheckBox.click()
+    wait_until(slicer, lambda: composite.GetForegroundOpacity() == 0)
+    wait_until(slicer, lambda: composite.GetForegroundOpacity() == 1)
+
+
+def test_the_difference_is_result_minus_interpolation(slicer, panel):
+    thick = add_volume(slicer, ct_voxels((9, 20, 21)), spacing=(0.8, 0.8, 5.0))
+    thin = panel.logic.enhance(thick, method="consistent")
+    panel._compare.setPair(thick, thin)
+    panel.ui.differenceButton.click()
+    wait_until(slicer, lambda: not panel.logic.isRunning())
+    shown = panel.ui.compareResultSelector.currentNode()
+    assert shown.GetName() == "chest 1.0 mm minus interpolation"
+    plain = panel.logic.enhance(thick, method="interpolation")
+    values = [slicer.util.arrayFromVolume(node).astype(int) for node in (thin, plain, shown)]
+    np.testing.assert_array_equal(values[2], values[0] - values[1])
+
+
+def test_views_of_the_users_own_layout_do_not_follow(slicer, panel, pair):
+    red = slicer.app.layoutManager().sliceWidget("Red").sliceLogic()
+    red.GetSliceCompositeNode().SetLinkedControl(True)
+    red.GetSliceCompositeNode().SetBackgroundVolumeID(pair[0].GetID())
+    red.GetSliceNode().SetOrientation("Axial")
+    before = red.GetSliceOffset()
+    panel.ui.sideBySideButton.click()
+    scroll(view(slicer, "Input", "Axial"), 60.0)
+    assert view(slicer, "Result", "Axial").GetSliceOffset() == 60.0
+    assert red.GetSliceOffset() == before
