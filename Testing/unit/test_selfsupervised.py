@@ -1,0 +1,124 @@
+"""Learning from a scan's own slices: what the pairs are, and that only what is better is kept."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from ThickToThinSRLib.acquisition import Acquisition
+from ThickToThinSRLib.consistency import ConsistentInterpolation
+from ThickToThinSRLib.intensity import to_unit
+from ThickToThinSRLib.networks import build
+from ThickToThinSRLib.planes import CONDITIONS, RESIDUAL_SCALE, thick_matrix, thin_matrix
+from ThickToThinSRLib.selfsupervised import Budget, Pairs, adapt
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+ACQUISITION = Acquisition(4.0, 2.0)
+CPU = torch.device("cpu")
+
+
+def slices(shape=(9, 40, 48)) -> np.ndarray:
+    """Blobs of 4 to 8 pixels, other ones in every slice."""
+    coarse = np.random.default_rng(0).normal(0, 250, (shape[0], shape[1] // 4, shape[2] // 4))
+    return coarse.repeat(4, axis=1).repeat(4, axis=2).astype(np.float32)
+
+
+def pairs(voxels=None, pixels=(1.0, 1.0), described=True, whole=False) -> Pairs:
+    voxels = slices() if voxels is None else voxels
+    return Pairs(voxels, pixels, ACQUISITION, 1.0, CPU, described, whole)
+
+
+def small_network():
+    torch.manual_seed(0)
+    return build("unet", channels=1 + CONDITIONS, width=4, levels=2)
+
+
+def test_a_pair_is_a_whole_slice_degraded_along_rows_and_what_it_lacks():
+    voxels = slices((1, 24, 16))  # a single slice judges itself
+    x, difference = pairs(voxels, whole=True).batch(0)
+    truth = thin_matrix(24, 1.0, 1.0) @ voxels[0]
+    thick = (thick_matrix(24, 1.0, ACQUISITION) @ voxels[0]).astype(np.float32)
+    base = ConsistentInterpolation(ACQUISITION, len(thick), 24, 1.0)(thick)
+    candidates = []
+    for rows in (slice(None), slice(None, None, -1)):
+        for columns in (slice(None), slice(None, None, -1)):
+            turned = voxels[0][rows, columns]
+            thick = (thick_matrix(24, 1.0, ACQUISITION) @ turned).astype(np.float32)
+            base = ConsistentInterpolation(ACQUISITION, len(thick), 24, 1.0)(thick)
+            found = (
+                np.abs(x[0, 0].numpy() - to_unit(base)).max(),
+                np.abs(difference[0, 0].numpy() / RESIDUAL_SCALE - (turned - base)).max(),
+            )
+            candidates.append(max(found[0] * 3072, found[1]))
+    assert truth.shape == base.shape == tuple(x.shape[2:])
+    assert min(candidates) < 0.05
+
+
+def test_every_other_step_degrades_the_columns():
+    voxels = slices()[:, :, :1].repeat(40, axis=2)
+    made = pairs(voxels)  # it varies along the rows only
+    lacking = [float(made.batch(step)[1].abs().mean()) for step in range(4)]
+    assert min(lacking[0], lacking[2]) > 100 * max(lacking[1], lacking[3])
+
+
+def test_crops_are_small_and_a_step_is_always_the_same():
+    made, again = (pairs(slices((9, 120, 140))) for _ in range(2))
+    x, difference = made.batch(3)
+    assert x.shape == (8, 1 + CONDITIONS, 96, 96) and difference.shape == (8, 1, 96, 96)
+    made.batch(5)
+    torch.testing.assert_close(again.batch(3)[0], x, rtol=0, atol=0)
+    assert not torch.equal(made.batch(4)[0], x)
+
+
+def test_held_out_slices_are_never_learned_from():
+    voxels = slices((16, 24, 24))
+    voxels[4::8] = 777.0
+    made = pairs(voxels, described=False)
+    assert all(float(made.batch(step)[1].abs().mean()) > 0.1 for step in range(40))
+    assert all(not made.batch(step, held_out=True)[1].abs().max() > 1e-4 for step in range(4))
+
+
+def test_whole_slices_are_what_the_paper_learns_from():
+    made = pairs(whole=True)
+    assert made.batch(0)[0].shape == (1, 1 + CONDITIONS, 40, 48)
+    assert made.batch(1)[0].shape == (1, 1 + CONDITIONS, 48, 40)
+    assert made.steps_per_epoch() == 2 * 8  # both directions of the slices that are not held out
+    assert made.squared and not pairs().squared
+
+
+def test_learning_raises_the_gain_on_held_out_slices():
+    network = small_network()
+    found = adapt(network, pairs(), Budget(epochs=30), "float32", *quiet())
+    assert found["before_db"] == 0.0
+    assert found["after_db"] > 0.05
+    assert not network.training
+
+
+def test_weights_that_did_not_get_better_stay_as_they_were(monkeypatch):
+    network = small_network()
+    adapt(network, pairs(), Budget(epochs=20), "float32", *quiet())
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    monkeypatch.setattr("ThickToThinSRLib.selfsupervised._RATE", 3.0)  # bound to do harm
+    monkeypatch.setattr("ThickToThinSRLib.selfsupervised._STEPS_BETWEEN_LOOKS", 4)
+    said = []
+    found = adapt(network, pairs(), Budget(epochs=20), "float32", *quiet()[:2], said.append)
+    assert found["after_db"] == found["before_db"] > 0
+    assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
+    assert "stopped improving" in said[0] and found["steps"] < 60
+
+
+def test_progress_reaches_its_end_and_tells_the_gain():
+    seen = []
+    adapt(small_network(), pairs(), Budget(epochs=2), "float32", lambda *e: seen.append(e), *quiet()[1:])
+    stages, done, totals = zip(*seen, strict=True)
+    assert list(done) == list(range(1, totals[0] + 1)) and len(set(totals)) == 1
+    assert all(stage.startswith("adaptation (held-out slices") for stage in stages)
+    assert math.isfinite(float(stages[-1].split()[-2]))
+
+
+def quiet():
+    """Progress, cancelled, say."""
+    return lambda *_: None, lambda: False, lambda _: None
