@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
@@ -107,3 +108,14 @@ def put_python_slicer(monkeypatch, folder: Path, script: str) -> None:
     program.write_text("#!/bin/sh\n" + script)
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+
+
+def click(button) -> None:
+    """Press a button as a user does, who cannot press one that is off."""
+    assert button.enabled, button.toolTip
+    button.click()
+
+
+def background():
+    """The module's run in the background, if there is one."""
+    return sys.modules["ThickToThinSRSlicer.background"].BackgroundRun.current

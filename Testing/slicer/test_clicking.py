@@ -1,0 +1,193 @@
+"""What a user does with the panel: real buttons, a real worker; what goes wrong leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import time
+
+import pytest
+
+from Testing.shared_data import shared
+
+from .scenes import (
+    add_volume,
+    background,
+    click,
+    contents,
+    ct_voxels,
+    is_clean,
+    load_as_slicer_does,
+    put_python_slicer,
+    wait_until,
+)
+from .test_logic import process_exists
+
+_MOMENTS = sorted(random.Random(6).uniform(0.0, 3.0) for _ in range(10))
+
+
+@pytest.fixture
+def chest(slicer, panel):
+    """A volume that keeps a worker busy for a while, chosen in the panel."""
+    node = add_volume(slicer, ct_voxels((40, 150, 150)))
+    panel._parameterNode.inputVolume = node
+    panel._parameterNode.method = "consistent"
+    panel._parameterNode.spacing = 0.5
+    return node
+
+
+@pytest.fixture
+def small(slicer, panel):
+    """A volume that is enhanced at once, chosen in the panel."""
+    panel._parameterNode.inputVolume = add_volume(slicer, ct_voxels())
+    panel._parameterNode.method = "consistent"
+    return panel._parameterNode.inputVolume
+
+
+def test_the_panel_says_what_it_understood_and_what_will_result(slicer, panel):
+    node = add_volume(slicer, ct_voxels((64, 52, 51)), spacing=(0.84, 0.84, 5.0))
+    panel._parameterNode.inputVolume = node
+    assert panel.ui.inputInfoLabel.text == (
+        "51 x 52 x 64, 0.84 x 0.84 x 5.00 mm, axial; slice thickness 5.0 mm (assumed)"
+    )
+    assert panel.ui.resultInfoLabel.text.startswith("316 slices of 1.00 mm, 1 MB")
+
+
+def test_the_button_is_off_with_the_reason_until_it_can_work(slicer, panel):
+    assert not panel.ui.enhanceButton.enabled
+    assert panel.ui.enhanceButton.toolTip == "Choose an input volume"
+    panel._parameterNode.inputVolume = add_volume(slicer, ct_voxels())
+    panel._parameterNode.method = "tvsrn"
+    assert not panel.ui.enhanceButton.enabled
+    assert "needs weights" in panel.ui.enhanceButton.toolTip
+    assert "needs a weights file" in panel.ui.methodInfoLabel.text
+    panel._parameterNode.method = "consistent"
+    assert panel.ui.enhanceButton.enabled
+
+
+def test_a_click_enhances_and_shows_the_quality_and_the_time_of_the_next_run(slicer, panel, small):
+    click(panel.ui.enhanceButton)
+    assert not panel.ui.enhanceButton.enabled
+    assert "is running" in panel.ui.enhanceButton.toolTip
+    wait_until(slicer, lambda: background() is None)
+    assert panel.ui.statusLabel.text == "Done: chest 1.0 mm"
+    table = panel.ui.qualityTable
+    told = {table.item(row, 0).text(): table.item(row, 1).text() for row in range(table.rowCount)}
+    assert told["Method"] == "consistent"
+    assert told["Difference to the input, mean"].endswith(" HU")
+    assert "as in the last run" in panel.ui.resultInfoLabel.text
+    assert panel.ui.compareResultSelector.currentNode().GetName() == "chest 1.0 mm"
+    assert is_clean(slicer)
+
+
+@pytest.mark.parametrize("moment", _MOMENTS, ids="{:.2f} s".format)
+def test_cancel_at_any_moment_leaves_no_node_file_or_process(slicer, panel, chest, moment):
+    panel._parameterNode.spacing = 0.2
+    before = contents(slicer)
+    click(panel.ui.enhanceButton)
+    pid = background().process.processId()
+    end = time.monotonic() + moment
+    wait_until(slicer, lambda: time.monotonic() > end)
+    click(panel.ui.cancelButton)
+    wait_until(slicer, lambda: background() is None)
+    assert panel.ui.statusLabel.text == "Cancelled; nothing was changed"
+    assert contents(slicer) == before
+    assert is_clean(slicer)
+    assert not process_exists(pid)
+
+
+def test_a_killed_worker_is_explained(slicer, panel, chest):
+    before = contents(slicer)
+    click(panel.ui.enhanceButton)
+    os.kill(background().process.processId(), signal.SIGKILL)
+    wait_until(slicer, lambda: background() is None)
+    assert "lack of memory" in slicer.util.errors[0][0]
+    assert panel.ui.statusLabel.text.startswith("Failed")
+    assert contents(slicer) == before
+    assert is_clean(slicer)
+
+
+def test_closing_the_scene_ends_the_run(slicer, panel, chest):
+    click(panel.ui.enhanceButton)
+    pid = background().process.processId()
+    slicer.mrmlScene.Clear(0)
+    assert background() is None
+    assert not process_exists(pid)
+    assert is_clean(slicer)
+    assert slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode") is None
+
+
+def test_the_input_may_go_while_the_worker_runs(slicer, panel, small):
+    click(panel.ui.enhanceButton)
+    slicer.mrmlScene.RemoveNode(small)
+    wait_until(slicer, lambda: background() is None)
+    assert panel.ui.statusLabel.text == "Done: chest 1.0 mm"
+    assert slicer.util.getNode("chest 1.0 mm").GetImageData() is not None
+
+
+def test_leaving_the_module_while_it_runs_does_no_harm(slicer, panel, small):
+    click(panel.ui.enhanceButton)
+    panel.exit()
+    wait_until(slicer, lambda: background() is None)
+    panel.enter()
+    assert panel.ui.statusLabel.text == "Done: chest 1.0 mm"
+    assert panel.ui.enhanceButton.enabled
+
+
+def test_while_one_runs_nothing_else_can_be_started(slicer, panel, chest, tmp_path):
+    panel._compare.setPair(chest, add_volume(slicer, ct_voxels(), name="thin"))
+    panel.ui.batchInputWidget.currentPath = panel.ui.batchOutputWidget.currentPath = str(tmp_path)
+    click(panel.ui.enhanceButton)
+    for name in ("enhance", "batch", "difference"):
+        button = getattr(panel.ui, f"{name}Button")
+        assert not button.enabled, name
+        assert "is running" in button.toolTip
+    panel.onEnhance()  # as if a click had come through
+    assert "An enhancement is running" in slicer.util.errors[0][0]
+    assert background() is not None
+    click(panel.ui.cancelButton)
+    wait_until(slicer, lambda: background() is None)
+
+
+# Little above what the libraries take: too little for the result, or even for reading the input.
+@pytest.mark.skipif(sys.platform != "linux", reason="limits memory by ulimit")
+@pytest.mark.parametrize("kilobytes", [600_000, 700_000])
+def test_a_worker_without_memory_says_so(slicer, panel, chest, monkeypatch, tmp_path, kilobytes):
+    limited = f'ulimit -v {kilobytes}\nexec "{sys.executable}" "$@"\n'
+    put_python_slicer(monkeypatch, tmp_path / "bin", limited)
+    panel._parameterNode.spacing = 0.1
+    before = contents(slicer)
+    click(panel.ui.enhanceButton)
+    wait_until(slicer, lambda: background() is None)
+    text, _ = slicer.util.errors[0]
+    assert "memory" in text
+    assert "larger" in text
+    assert contents(slicer) == before
+    assert is_clean(slicer)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files by ulimit")
+def test_a_full_disk_is_named_and_leaves_nothing(slicer, panel, chest, monkeypatch, tmp_path):
+    limited = f'ulimit -f 1000\nexec "{sys.executable}" "$@"\n'
+    put_python_slicer(monkeypatch, tmp_path / "bin", limited)
+    before = contents(slicer)
+    click(panel.ui.enhanceButton)
+    wait_until(slicer, lambda: background() is None)
+    text, _ = slicer.util.errors[0]
+    assert "disk" in text or "could not be written" in text
+    assert contents(slicer) == before
+    assert is_clean(slicer)
+
+
+def test_the_real_chest_goes_from_click_to_result(slicer, panel):
+    node = load_as_slicer_does(slicer, shared("data/chest_lungdx0001_5mm_sharp.nii.gz"), "chest")
+    panel._parameterNode.inputVolume = node
+    panel._parameterNode.method = "interpolation"
+    panel._parameterNode.spacing = 2.5
+    assert panel.ui.inputInfoLabel.text.startswith("512 x 512 x 64, 0.84 x 0.84 x 5.00 mm, axial")
+    click(panel.ui.enhanceButton)
+    wait_until(slicer, lambda: background() is None)
+    output = panel.ui.compareResultSelector.currentNode()
+    assert slicer.util.arrayFromVolume(output).shape == (127, 512, 512)
