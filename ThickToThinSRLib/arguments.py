@@ -260,7 +260,9 @@ def _add_import(subparsers) -> None:
 
 
 def _add_models(subparsers) -> None:
-    parser = _command(subparsers, "models", "list the weights that come with the program")
+    parser = _command(subparsers, "models", "list the weights that come with the program, and add others")
+    parser.add_argument("--add", type=_path, metavar="FILE", help="keep a copy of this weights file, checked")
+    parser.add_argument("--overwrite", action="store_true", help="replace one of its name added before")
     parser.set_defaults(run=commands.models)
 
 

@@ -91,9 +91,12 @@ def import_checkpoint(options, reporter, cancelled) -> None:
 
 
 def models(options, reporter, cancelled) -> None:
-    """List the bundled weights."""
+    """List the weights that come with the program and those that were added; add some first if asked."""
+    from .added_weights import add_weights, added_weights
     from .checkpoints import bundled_models
 
+    if options.add is not None:
+        print(f"added: {add_weights(options.add, options.overwrite)}")
     entries = bundled_models()
     if not entries:
         print("no weights are bundled; `import-checkpoint` converts published ones")
@@ -102,6 +105,11 @@ def models(options, reporter, cancelled) -> None:
         factor = card["window"]["factor"] or "any"
         print(f"{entry.path.name}: {card['title']} {card['version']}, upsampling factor {factor}")
         print(f"  licence {card['licence']}; origin: {card['origin']}; sha256 {entry.sha256} (verified)")
+    for path, card in added_weights():
+        if isinstance(card, dict):
+            print(f"added: {card['title']} {card['version']}; to use it: --checkpoint {path}")
+        else:
+            print(f"added, but not to be used: {card}")
 
 
 def simulate(options, reporter, cancelled) -> None:
