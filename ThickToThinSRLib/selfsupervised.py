@@ -34,7 +34,9 @@ _BODY_HU = -700.0
 # improvement end it.
 _LOOKS, _STEPS_BETWEEN_LOOKS, _PATIENCE = 12, 25, 5
 _HELD_OUT_BATCHES = 4
-_RATE, _FINE_RATE = 1e-3, 1e-4
+_RATE = 1e-3
+# Of trained weights: faster, they unlearn what they know of through-plane detail (0.1 to 0.3 dB at 1e-4).
+_FINE_RATE = 3e-5
 _CROP, _CROPS = 96, 8
 
 

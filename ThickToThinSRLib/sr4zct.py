@@ -27,8 +27,9 @@ from .selfsupervised import Budget, Pairs, adapt
 from .sliding_window import Part, predict_block
 from .volume import Volume, cast_in_place, refined, slice_count
 
-# Minutes of adaptation unless told otherwise: of weights trained beforehand, of untrained ones.
-_MINUTES, _MINUTES_UNTRAINED = 1.0, 10.0
+# Minutes of adaptation of untrained weights unless told otherwise. Trained ones stay as they are: in-plane
+# detail taught them nothing better about through-plane detail on the scans that were measured (README).
+_MINUTES_UNTRAINED = 10.0
 # Air around the body, where nothing is corrected; so many pixels of it are shown to the network, and widths
 # are rounded up to as many, so that few different ones occur.
 _AIR_HU, _AIR_PIXELS = -900.0, 32
@@ -60,32 +61,31 @@ def enhance(
     return refined(volume, options.axis, target_spacing, cast_in_place(thin, volume.voxels.dtype))
 
 
-def _network(options) -> tuple[torch.nn.Module, str | None]:
-    """The network to adapt, and what its weights are: None (untrained), "beforehand" or "adapted"."""
+def _network(options) -> tuple[torch.nn.Module, bool]:
+    """The network to adapt, and whether its weights are trained already."""
     if options.checkpoint is None:
         torch.manual_seed(0)
         name = options.network or "unet"
         network = build(name, channels=1 + CONDITIONS if name == "unet" else 1)
         network.name, network.card = name, {}
-        return network, None
-    network = load_network(options.checkpoint)
-    return network, "adapted" if "adapted" in network.card else "beforehand"
+        return network, False
+    return load_network(options.checkpoint), True
 
 
-def _budget(options, network: torch.nn.Module, trained: str | None) -> Budget:
+def _budget(options, network: torch.nn.Module, trained: bool) -> Budget:
     if options.epochs is not None:
-        return _checked(Budget(epochs=options.epochs, fine=trained is not None), network, trained, options)
+        return _checked(Budget(epochs=options.epochs, fine=trained), network, trained, options)
     minutes = options.minutes
     if minutes is None:
-        minutes = {None: _MINUTES_UNTRAINED, "beforehand": _MINUTES, "adapted": 0.0}[trained]
+        minutes = 0.0 if trained else _MINUTES_UNTRAINED
         if minutes:
             options.say(f"adapting for {minutes:g} min; --minutes sets how long")
-    return _checked(Budget(seconds=60.0 * minutes, fine=trained is not None), network, trained, options)
+    return _checked(Budget(seconds=60.0 * minutes, fine=trained), network, trained, options)
 
 
-def _checked(budget: Budget, network: torch.nn.Module, trained: str | None, options) -> Budget:
+def _checked(budget: Budget, network: torch.nn.Module, trained: bool, options) -> Budget:
     """Raise UserError where a budget of nothing leaves nothing to use or to keep."""
-    if budget.nothing and trained is None:
+    if budget.nothing and not trained:
         raise UserError(f"network {network.name} has no weights: give --minutes, --epochs or --checkpoint")
     if budget.nothing and options.save_weights is not None:
         raise UserError("nothing is adapted, so there are no weights to save: give --minutes or --epochs")

@@ -5,6 +5,7 @@ thickness and nothing else (a box is assumed). Prints a Markdown table for each 
 for each scan, protocol and method:
 
 ``body``, ``lung`` PSNR over 3072 HU, window [-1024, 2048], the five slices at either end left out; ``ssim``;
+``coronal``, ``sagittal`` mean PSNR and SSIM of every fourth such plane through the body;
 ``groups`` PSNR by distance from the nearest thick slice (Match / Near / Far for 5 to 1 mm), inside the body;
 ``bias_lung``, ``bias_soft`` HU, in regions of the smoothed truth (lung under -600 HU, soft tissue 0 to 100
 HU); ``laa950`` estimate minus truth, percent of the lung; ``c_mean``, ``c_worst``, ``c_999`` consistency, HU.
@@ -38,6 +39,7 @@ PROTOCOLS = {
     "5/2.5": (5, 2.5, "box"),
     "6.25/2.5": (6.25, 2.5, "box"),
     "3/2": (3, 2, "box"),
+    "6.25/3.125": (6.25, 3.125, "box"),
     "5/5 Gaussian": (5, 5, "gaussian"),
     "5/2.5 Gaussian": (5, 2.5, "gaussian"),
     "6.25/2.5 trapezoid": (6.25, 2.5, "trapezoid"),
@@ -85,13 +87,24 @@ PLAIN = {"nearest": nearest, "linear": linear}
 
 
 def estimate(method: str, thick: Volume, count: int, step: float) -> np.ndarray:
-    """Thin slices by a method: a name, ``name+M`` (M minutes of adaptation) or a file of weights."""
+    """Thin slices by a method: a name or a file of weights, with ``+M`` (minutes) or ``+Ne`` (epochs)."""
     if method in PLAIN:
         return PLAIN[method](thick, count, step)
-    name, _, minutes = method.partition("+")
+    name, _, budget = method.partition("+")
     given = {"checkpoint": Path(name)} if name.endswith(".safetensors") else {"method": name}
-    given["minutes"] = float(minutes) if minutes else None
+    if budget.endswith("e"):
+        given["epochs"] = int(budget[:-1])
+    elif budget:
+        given["minutes"] = float(budget)
     return enhance_volume(thick, Settings(spacing=step, axis=2, **given))[0].voxels
+
+
+def planes(true: np.ndarray, found: np.ndarray, body: np.ndarray, across: int) -> str:
+    """Mean PSNR and SSIM of every fourth plane across an axis, of those through the body."""
+    chosen = np.flatnonzero(body.any(axis=2 - across))[::4]
+    pair = [np.moveaxis(np.clip(v, *HU_WINDOW), across, 0)[chosen] for v in (true, found)]
+    errors = np.square(pair[1] - pair[0]).mean(axis=(1, 2))
+    return f"{10 * np.log10(HU_RANGE**2 / errors).mean():.2f} {ssim(*pair, HU_RANGE):.4f}"
 
 
 def row(truth: Truth, acquisition: Acquisition, thick: Volume, found: np.ndarray) -> dict[str, object]:
@@ -109,6 +122,8 @@ def row(truth: Truth, acquisition: Acquisition, thick: Volume, found: np.ndarray
     lung = truth.lung[:count]
     result["lung"] = psnr(lung[inner]) if lung[inner].any() else None
     result["ssim"] = ssim(true[inner], found[inner], HU_RANGE)
+    for name, across in (("coronal", 1), ("sagittal", 2)):
+        result[name] = planes(true[inner], found[inner], truth.body[0], across)
     column = truth.body[0]
     groups = distance_groups(count, truth.step, len(thick.voxels), acquisition.spacing)
     within = (np.array([i for i in which if END <= i < count - END]) for _, which in groups)
@@ -164,7 +179,7 @@ def main() -> None:
     parser.add_argument("--protocol", nargs="+", choices=PROTOCOLS, default=list(PROTOCOLS))
     parser.add_argument(
         "--method", nargs="+", default=["nearest", "linear", "interpolation", "consistent", "universal"],
-        help="names of methods, name+M for M minutes of adaptation, or files of weights",
+        help="names of methods or files of weights; +M or +Ne for M minutes or N epochs of adaptation",
     )  # fmt: skip
     parser.add_argument("--slices", type=int, help="only this many slices in the middle of each scan")
     parser.add_argument("--csv", type=Path)
