@@ -233,7 +233,11 @@ def _add_network_options(group) -> None:
 def _add_adaptation_options(group) -> None:
     budget = group.add_mutually_exclusive_group()
     budget.add_argument(
-        "--minutes", type=float, metavar="M", help="how long to adapt; 0: use the weights as they are"
+        "--minutes",
+        type=float,
+        metavar="M",
+        help="how long to adapt; 0 (default of universal and sr4zct, whose weights come with the program): "
+        "use the weights as they are",
     )
     budget.add_argument(
         "--epochs", type=int, metavar="N", help="instead of --minutes: passes over the scan's slices"

@@ -263,8 +263,8 @@ METHODS: dict[str, Method] = {
         ),
         Method(
             "sr4zct",
-            "SR4ZCT: a network that learns from the scan's own slices what is lost between them, for any "
-            "spacing and overlap; it starts from weights that come with the program",
+            "SR4ZCT: a network corrects coronal and sagittal planes, for any spacing and overlap; its "
+            "weights come with the program, and it can learn from the scan's own slices",
             enhance_by_sr4zct,
             network="unet",
             untrained=frozenset(ADAPTED_NETWORKS),

@@ -97,12 +97,6 @@ def describe(rows: int, acquisition: Acquisition, target_spacing: float, pixel: 
     return torch.stack(channels).float()
 
 
-def arithmetic(device: torch.device, precision: str):
-    """Context in which a network computes in `precision`: float32, bfloat16 or float16."""
-    lowered = precision != "float32"
-    return torch.autocast(device.type, getattr(torch, precision) if lowered else None, enabled=lowered)
-
-
 def network_input(planes: torch.Tensor, description: torch.Tensor | None) -> torch.Tensor:
     """Interpolated planes (B, rows, columns) in HU and their description to (B, channels, rows, columns)."""
     seen = to_unit(planes.clamp(*HU_WINDOW))[:, None]

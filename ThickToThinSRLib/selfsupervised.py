@@ -21,7 +21,6 @@ from .planes import (
     RESIDUAL_SCALE,
     PlaneInterpolation,
     along_rows,
-    arithmetic,
     describe,
     network_input,
     thick_matrix,
@@ -204,7 +203,7 @@ def adapt(
 
 
 def _error(network, x: torch.Tensor, difference: torch.Tensor, precision: str) -> torch.Tensor:
-    with arithmetic(x.device, precision):
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
         predicted = network(x.contiguous(memory_format=torch.channels_last))
     return predicted.float() - difference
 
