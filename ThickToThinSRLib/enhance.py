@@ -15,6 +15,7 @@ from . import __version__, consistency
 from .acquisition import Acquisition
 from .errors import Cancelled, UserError
 from .files import check_finite, check_free, read_volume, replacing
+from .input_warnings import find_warnings
 from .intensity import resolve_intensity, to_hu, to_unit
 from .memory import available_memory
 from .methods import ADAPTATION_OPTIONS, METHODS, Options, acquisition_of, check_adaptation
@@ -157,7 +158,7 @@ def enhance_volume(
     target_spacing = choose_spacing(settings, acquisition.spacing, factor)
     _check_memory(volume, axis, acquisition, target_spacing, card)
     described = describe(volume, axis, acquisition, thickness_from, scale)
-    warnings = list(find_warnings(volume, scale, acquisition, card))
+    warnings = list(find_warnings(hu, scale, acquisition, card))
     say(f"input: {described}")
     if advice:
         say(advice)
@@ -297,21 +298,6 @@ def describe(volume: Volume, axis: int, acquisition: Acquisition, thickness_from
         f"{x} x {y} x {z} voxels of {spacing} mm, slices along {'ijk'[axis]}, slice thickness "
         f"{acquisition.thickness:g} mm ({thickness_from}), intensity {'HU' if scale == 'hu' else '[0, 1]'}"
     )
-
-
-def find_warnings(volume: Volume, scale: str, acquisition: Acquisition, card: dict | None):
-    """Yield what makes the result doubtful, a line each."""
-    modality = volume.source.get("modality", "CT")
-    if modality != "CT":
-        yield f"the modality is {modality}, not CT: the result means nothing in HU"
-    elif scale == "hu" and float(volume.voxels.min()) > -100:
-        yield "no voxel is below -100: this does not look like CT in HU (an MR volume?)"
-    trained = card.get("trained", {}) if card else {}
-    for quantity, value in (("spacing", acquisition.spacing), ("thickness", acquisition.thickness)):
-        low, high = trained.get(quantity, (value, value))
-        if not low * 0.99 <= value <= high * 1.01:
-            span = f"{low:g} mm" if low == high else f"{low:g} to {high:g} mm"
-            yield f"the weights were trained for a slice {quantity} of {span}, not {value:g} mm"
 
 
 def _check_thickness(acquisition: Acquisition, thickness_from: str) -> None:
