@@ -7,6 +7,7 @@ import random
 import signal
 import sys
 import time
+import types
 
 import pytest
 
@@ -80,6 +81,29 @@ def test_a_click_enhances_and_shows_the_quality_and_the_time_of_the_next_run(sli
     assert "as in the last run" in panel.ui.resultInfoLabel.text
     assert panel.ui.compareResultSelector.currentNode().GetName() == "chest 1.0 mm"
     assert is_clean(slicer)
+
+
+def test_what_makes_the_result_doubtful_is_said_beneath_the_table(slicer, panel, monkeypatch):
+    voxels = ct_voxels((6, 20, 21))
+    voxels[2, 5:9] = 3000  # metal
+    node = add_volume(slicer, voxels, spacing=(0.8, 0.7, 10.0))
+    known = {"0018,0050": "10", "0008,0060": "MR"}
+    database = types.SimpleNamespace(isOpen=True, instanceValue=lambda uid, tag: known[tag])
+    monkeypatch.setattr(slicer, "dicomDatabase", database)
+    node.SetAttribute("DICOM.instanceUIDs", "1.2.3")
+    panel._parameterNode.inputVolume, panel._parameterNode.spacing = node, 5.0
+    click(panel.ui.enhanceButton)
+    wait_until(slicer, lambda: background() is None)
+    lines = panel.ui.warningsLabel.text.splitlines()
+    words = (
+        "modality is MR",
+        "slice spacing of",
+        "slice thickness of",
+        "voxels lie outside -1024 to 2048 HU",
+    )
+    for word, line in zip(words, lines[: len(words)], strict=True):
+        assert word in line
+    assert panel.ui.warningsLabel.visible
 
 
 @pytest.mark.parametrize("moment", _MOMENTS, ids="{:.2f} s".format)

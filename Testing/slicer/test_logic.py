@@ -132,7 +132,7 @@ def test_an_existing_output_node_gets_the_new_content_and_keeps_its_name(slicer,
 def test_the_slice_thickness_comes_from_the_dicom_database(
     slicer, logic, node, monkeypatch, told, used, origin
 ):
-    known = {("1.2.3", "0018,0050"): told}
+    known = {("1.2.3", "0018,0050"): told, ("1.2.3", "0008,0060"): "CT"}
     database = types.SimpleNamespace(isOpen=True, instanceValue=lambda uid, tag: known[uid, tag])
     monkeypatch.setattr(slicer, "dicomDatabase", database, raising=False)
     node.SetAttribute("DICOM.instanceUIDs", "1.2.3 1.2.4")

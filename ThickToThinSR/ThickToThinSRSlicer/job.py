@@ -10,6 +10,7 @@ import slicer
 
 from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.files import read_volume, write_volume
+from ThickToThinSRLib.input_warnings import modality_warning
 from ThickToThinSRLib.methods import METHODS, acquisition_of
 from ThickToThinSRLib.volume import check_target_spacing, through_plane_axis
 from ThickToThinSRLib.worker_process import WorkerProcess
@@ -30,6 +31,7 @@ class Job:
     inputName: str
     outputName: str
     thicknessFrom: str
+    modality: str | None
 
     def result(self):
         """The Volume that the worker left."""
@@ -51,6 +53,8 @@ class Job:
         if node.GetScene() is not None:
             node.SetAndObserveTransformNodeID(self.inputNode.GetTransformNodeID())
             node_volumes.copyDisplay(self.inputNode, node)
+        doubt = modality_warning(self.modality)  # the worker's file does not tell it
+        report = {**report, "warnings": [*filter(None, [doubt]), *report["warnings"]]}
         node_volumes.setProvenance(node, self.inputNode, self.inputName, report, self.thicknessFrom)
         node.EndModify(wasModified)
 
@@ -104,7 +108,8 @@ def prepare(inputNode, outputNode, method, checkpoint, spacing, thickness, **opt
         axis=axis,
         **options,
     )
-    return Job(folder, worker, target, inputNode, outputNode, name, outputName(name, spacing), thicknessFrom)
+    made, kind = outputName(name, spacing), node_volumes.modality(inputNode)
+    return Job(folder, worker, target, inputNode, outputNode, name, made, thicknessFrom, kind)
 
 
 def outputName(name, spacing):

@@ -59,17 +59,27 @@ def _checkKind(node):
         raise UserError(f"{name} holds {components} values a voxel: choose a CT volume")
 
 
-def dicomSliceThickness(node):
-    """Slice thickness in mm that the DICOM database knows for the node's first slice, else None."""
+def _dicomValue(node, tag):
+    """What the DICOM database knows of the node's first slice, as text; None if nothing."""
     uids = (node.GetAttribute("DICOM.instanceUIDs") or "").split()
     database = getattr(slicer, "dicomDatabase", None)
     if not uids or database is None or not database.isOpen:
         return None
+    return database.instanceValue(uids[0], tag)
+
+
+def dicomSliceThickness(node):
+    """Slice thickness in mm that the DICOM database knows for the node's first slice, else None."""
     try:
-        thickness = float(database.instanceValue(uids[0], "0018,0050"))
+        thickness = float(_dicomValue(node, "0018,0050") or "")
     except ValueError:
         return None
     return thickness if 0 < thickness < float("inf") else None
+
+
+def modality(node):
+    """CT, MR, ... where the DICOM database knows it, else None."""
+    return _dicomValue(node, "0008,0060") or None
 
 
 def newOutputNode(inputNode, name):
