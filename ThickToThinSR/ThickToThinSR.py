@@ -39,6 +39,8 @@ from ThickToThinSRSlicer.parameter_node import choices
 
 from ThickToThinSRLib.errors import Cancelled, UserError
 
+TUTORIAL = "https://github.com/ThickToThinSR/ThickToThinSR/blob/main/ThickToThinSR/Documentation/Tutorial.md"
+
 
 class ThickToThinSR(ScriptedLoadableModule):
     """What Slicer shows of the module."""
@@ -52,8 +54,7 @@ class ThickToThinSR(ScriptedLoadableModule):
         self.parent.helpText = (
             "Makes a thin-slice volume from a thick-slice CT by super-resolution along the through-plane "
             "axis. For research; not a medical device. "
-            '<a href="https://github.com/ThickToThinSR/ThickToThinSR/blob/main/ThickToThinSR/Documentation/'
-            'Tutorial.md">Tutorial</a>'
+            f'<a href="{TUTORIAL}">Tutorial</a>'
         )
         self.parent.acknowledgementText = (
             "The networks are those of TVSRN (Yu et al., MICCAI 2022) and CTH-Net; see the project's README."
@@ -198,6 +199,7 @@ class ThickToThinSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.ui.statusLabel.text = "Cancelled; nothing was changed"
             return
         text, details = getattr(error, "summary", str(error)), getattr(error, "last_words", None)
+        text = descriptions.inThePanelsWords(text)
         self.ui.statusLabel.text = f"Failed: {text}"
         text = "\n\n".join(filter(None, [text, dependencies.advice(error)]))
         slicer.util.errorDisplay(text, detailedText="\n".join(details or []))

@@ -185,7 +185,7 @@ def test_a_worker_without_memory_says_so(slicer, panel, chest, monkeypatch, tmp_
     wait_until(slicer, lambda: background() is None)
     text, _ = slicer.util.errors[0]
     assert "memory" in text
-    assert "larger" in text
+    assert "choose a larger target spacing" in text
     assert contents(slicer) == before
     assert is_clean(slicer)
 

@@ -7,6 +7,8 @@ from ThickToThinSRLib.volume import slice_count
 
 # Patient axes (LPS) to the plane that is perpendicular to them.
 _PLANES = ("sagittal", "coronal", "axial")
+# Options of the command line, which the worker's messages name, as the panel calls them.
+_OPTIONS = {"--spacing": "target spacing", "--thickness": "slice thickness (under Advanced)"}
 
 
 def ofInput(volume, axis, thickness=None):
@@ -48,3 +50,10 @@ def ofSeconds(seconds):
         return f"{max(1, round(seconds))} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def inThePanelsWords(text):
+    """A message of the worker without options of the command line."""
+    for option, words in _OPTIONS.items():
+        text = text.replace(option, words)
+    return text

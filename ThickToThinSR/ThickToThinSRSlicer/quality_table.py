@@ -2,6 +2,8 @@
 
 import qt
 
+from .descriptions import inThePanelsWords
+
 
 def rows(report):
     """Pairs of a quantity and its value, both texts, from a result's provenance."""
@@ -35,5 +37,5 @@ def show(table, warningLabel, report):
     table.resizeColumnsToContents()
     table.resizeRowsToContents()
     lines = [*report.get("warnings", ()), *report.get("notes", ())]
-    warningLabel.text = "\n".join(f"\u26a0 {line}" for line in lines)
+    warningLabel.text = "\n".join(f"\u26a0 {inThePanelsWords(line)}" for line in lines)
     warningLabel.visible = bool(lines)
