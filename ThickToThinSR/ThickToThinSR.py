@@ -188,6 +188,7 @@ class ThickToThinSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.ui.qualityTable.visible = True
             self.ui.statusLabel.text = f"Done: {outputNode.GetName()}"
             self._compare.setPair(node_volumes.inputOf(outputNode), outputNode)
+            self.ui.compareCollapsibleButton.collapsed = False
             if self._parameterNode is not None:  # the user has not turned to another module
                 slicer.util.setSliceViewerLayers(background=outputNode)
         else:

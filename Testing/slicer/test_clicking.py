@@ -80,6 +80,7 @@ def test_a_click_enhances_and_shows_the_quality_and_the_time_of_the_next_run(sli
     assert told["Difference to the input, mean"].endswith(" HU")
     assert "as in the last run" in panel.ui.resultInfoLabel.text
     assert panel.ui.compareResultSelector.currentNode().GetName() == "chest 1.0 mm"
+    assert not panel.ui.compareCollapsibleButton.collapsed
     assert is_clean(slicer)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -61,7 +62,9 @@ def present(folder: Path) -> set[str]:
     """Files that belong into the package, relative to `folder`."""
     files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     return {
-        path.as_posix() for path in files if "__pycache__" not in path.parts and path.name != "CMakeLists.txt"
+        path.as_posix()
+        for path in files
+        if not {"__pycache__", "Documentation"} & set(path.parts) and path.name != "CMakeLists.txt"
     }
 
 
@@ -139,3 +142,35 @@ def test_extension_and_module_have_icons_of_the_right_size():
         header = path.read_bytes()[:24]
         assert header.startswith(b"\x89PNG")
         assert [int.from_bytes(header[start : start + 4], "big") for start in (16, 20)] == [128, 128]
+
+
+def test_the_extension_names_only_files_that_exist():
+    """Icon, screenshots, tutorial, and every picture and page that the pages link to."""
+    home = "https://raw.githubusercontent.com/ThickToThinSR/ThickToThinSR/main/"
+    named = re.findall(re.escape(home) + r"([^\s\"]+)", (CHECKOUT / "CMakeLists.txt").read_text())
+    assert len(named) >= 3
+    named += re.findall(r"/blob/main/([^\s\"]+)", (MODULE / "ThickToThinSR.py").read_text())
+    assert named[-1].endswith("Tutorial.md")
+    for page in (
+        MODULE / "Documentation" / "Tutorial.md",
+        CHECKOUT / "README.md",
+        CHECKOUT / "CONTRIBUTING.md",
+    ):
+        links = re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text())
+        named += [str((page.parent / link).resolve().relative_to(CHECKOUT)) for link in links]
+    assert [name for name in named if not (CHECKOUT / name).is_file()] == []
+
+
+def test_the_index_entry_holds_what_the_index_asks_for():
+    entry = json.loads((CHECKOUT / "ThickToThinSR.json").read_text())
+    assert {"$schema", "category", "scm_url"} <= set(entry)
+    assert set(entry) <= {"$schema", "category", "scm_url", "scm_revision", "build_dependencies", "tier"}
+    text = (CHECKOUT / "CMakeLists.txt").read_text()
+    assert f'EXTENSION_HOMEPAGE "{entry["scm_url"]}"' in text
+    assert f'EXTENSION_DEPENDS "{" ".join(entry["build_dependencies"])}"' in text
+    assert f'categories = ["{entry["category"]}"]' in (MODULE / "ThickToThinSR.py").read_text()
+
+
+def test_pictures_of_the_pages_are_small():
+    pictures = list((CHECKOUT / "Resources" / "Screenshots").iterdir())
+    assert sum(path.stat().st_size for path in pictures) < 1e6

@@ -36,6 +36,6 @@ def show(table, warningLabel, report):
             table.setItem(row, column, item)
     table.resizeColumnsToContents()
     table.resizeRowsToContents()
-    lines = [*report.get("warnings", ()), *report.get("notes", ())]
-    warningLabel.text = "\n".join(f"\u26a0 {inThePanelsWords(line)}" for line in lines)
+    lines = [f"\u26a0 {line}" for line in report.get("warnings", ())] + list(report.get("notes", ()))
+    warningLabel.text = "\n".join(map(inThePanelsWords, lines))
     warningLabel.visible = bool(lines)
