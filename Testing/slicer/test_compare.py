@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
+import SimpleITK as sitk
+
+from Testing.shared_data import CHECKOUT
 
 from .scenes import GEOMETRIES, OBLIQUE, add_volume, ct_voxels, wait_until
 from .views import picture, scroll
 
 PLANES = ("Axial", "Coronal", "Sagittal")
+APPROVED = CHECKOUT / "Testing" / "slicer" / "pictures" / "six_views_of_the_sample.png"
 
 
 @pytest.fixture
@@ -150,3 +156,28 @@ def test_views_of_the_users_own_layout_do_not_follow(slicer, panel, pair):
     scroll(view(slicer, "Input", "Axial"), 60.0)
     assert view(slicer, "Result", "Axial").GetSliceOffset() == 60.0
     assert red.GetSliceOffset() == before
+
+
+def montage(slicer) -> np.ndarray:
+    """The six views, a third of their size: (rows, columns), bytes."""
+    rows = [
+        np.hstack([picture(view(slicer, row, plane))[..., 0] for plane in PLANES])
+        for row in ("Input", "Result")
+    ]
+    return sitk.GetArrayFromImage(sitk.BinShrink(sitk.GetImageFromArray(np.vstack(rows)), [3, 3]))
+
+
+def test_the_six_views_of_the_sample_look_as_they_were_approved(slicer, module, panel):
+    """The picture kept beside this test was looked at by a person; text and edges of views are not in it."""
+    thick = sys.modules["ThickToThinSRSlicer.sample_data"].loadSample()
+    thick.GetDisplayNode().SetAutoWindowLevel(False)
+    thick.GetDisplayNode().SetWindowLevel(1400, -400)
+    panel._compare.setPair(thick, panel.logic.enhance(thick, method="interpolation"))
+    panel.ui.sideBySideButton.click()
+    seen = montage(slicer)
+    if not APPROVED.exists():
+        sitk.WriteImage(sitk.GetImageFromArray(seen), str(APPROVED))
+        pytest.fail(f"{APPROVED} was missing and has been written: look at it")
+    approved = sitk.GetArrayFromImage(sitk.ReadImage(str(APPROVED)))
+    assert seen.shape == approved.shape
+    assert np.abs(seen.astype(int) - approved).mean() < 1
