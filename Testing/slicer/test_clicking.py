@@ -56,6 +56,16 @@ def test_the_panel_says_what_it_understood_and_what_will_result(slicer, panel):
     assert panel.ui.resultInfoLabel.text.startswith("316 slices of 1.00 mm, 1 MB")
 
 
+def test_no_line_of_a_long_description_is_cut_in_a_low_panel(slicer, panel):
+    panel._parameterNode.inputVolume = add_volume(slicer, ct_voxels())
+    panel.parent.widget.resize(460, 300)
+    panel._parameterNode.method = "consistent"
+    for _ in range(5):
+        slicer.app.processEvents()
+    label = panel.ui.methodInfoLabel
+    assert label.height >= label.heightForWidth(label.width) > 20
+
+
 def test_the_button_is_off_with_the_reason_until_it_can_work(slicer, panel):
     assert not panel.ui.enhanceButton.enabled
     assert panel.ui.enhanceButton.toolTip == "Choose an input volume"

@@ -30,8 +30,8 @@ class ChoicesPanel:
         ui = self._ui
         self._showMethod(choices["method"], choices["checkpoint"])
         described, result = self._describe(choices)
-        ui.inputInfoLabel.text = described
-        ui.resultInfoLabel.text = result
+        _say(ui.inputInfoLabel, described)
+        _say(ui.resultInfoLabel, result)
         sequence = choices["inputNode"] is not None and browserOf(choices["inputNode"]) is not None
         ui.allFramesCheckBox.visible = sequence
         ui.outputSelector.enabled = not (sequence and allFrames)
@@ -41,7 +41,7 @@ class ChoicesPanel:
 
     def _showMethod(self, method, checkpoint):
         ui, entry = self._ui, METHODS[method or DEFAULT_METHOD]
-        ui.methodInfoLabel.text = f"{entry.description} ({weights.state(entry.name, checkpoint)})"
+        _say(ui.methodInfoLabel, f"{entry.description} ({weights.state(entry.name, checkpoint)})")
         ui.methodInfoLabel.toolTip = _cardOf(entry.name, checkpoint)
         hint = cpuOnlyHint() if weights.needsNetwork(entry.name, checkpoint) else ""
         ui.deviceInfoLabel.text = hint
@@ -76,6 +76,12 @@ class ChoicesPanel:
         if seconds is not None:
             result += f"; about {descriptions.ofSeconds(seconds)}, as in the last run"
         return described, result
+
+
+def _say(label, text):
+    """Show a text of several lines; Qt's forms leave no room for them in a low panel by themselves."""
+    label.text = text
+    label.setMinimumHeight(label.heightForWidth(max(label.width, 150)))
 
 
 def _cardOf(method, checkpoint):
