@@ -1,6 +1,6 @@
 """Seconds a step of SR4ZCT's learning, and of the paper's whole recipe: ``python -m ...adaptation``.
 
-On 60 slices of 512 x 512 random pixels: the U-Net on crops, the mixed-scale dense network on whole slices.
+On 60 slices of random pixels: the U-Net on crops, the mixed-scale dense network on whole slices.
 Seconds are processor time over the number of threads, so that they hold on a shared machine.
 """
 
@@ -25,11 +25,12 @@ SLICES = 60
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--side", type=int, default=512, help="of the slices, pixels")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     precision = "bfloat16" if native_bfloat16() else "float32"
-    voxels = np.random.default_rng(0).normal(0, 200, (SLICES, 512, 512)).astype(np.float32)
+    voxels = np.random.default_rng(0).normal(0, 200, (SLICES, options.side, options.side)).astype(np.float32)
     for name, channels in (("unet", 1 + CONDITIONS), ("msd", 1)):
         network = build(name, channels=channels).to(memory_format=torch.channels_last)
         whole = name == "msd"
