@@ -100,13 +100,26 @@ def _crops(found: Findings):
     nearest = np.clip((np.arange(len(truth)) + factor // 2) // factor, 0, len(thick) - 1)
     shown = {"thin (truth)": truth, "thick": thick[nearest]}
     shown |= {name: hu for name, hu in found.pictures.items() if name not in ("truth", "thick")}
-    planes = _planes(truth, factor)
-    figure = _figure(2.1 * len(shown) + 0.4, 6.2)
+    planes, (dx, dy, dz) = _planes(truth, factor), found.spacing
+    sides = {"axial": (dy, dx), "coronal": (dz, dx), "sagittal": (dz, dy)}
+    # Rows as high as their planes, seen in their true proportions.
+    heights = []
+    for plane, part in planes.items():
+        rows, columns = truth[part].shape
+        heights.append(rows * sides[plane][0] / (columns * sides[plane][1]))
+    figure = _figure(2.1 * len(shown) + 0.4, 2.1 * sum(heights) + 0.7)
+    grid = figure.add_gridspec(3, len(shown), height_ratios=heights)
     for row, (plane, part) in enumerate(planes.items()):
         for column, (name, hu) in enumerate(shown.items()):
-            axes = figure.add_subplot(3, len(shown), row * len(shown) + column + 1)
+            axes = figure.add_subplot(grid[row, column])
             image = np.asarray(hu[part], np.float32)
-            axes.imshow(image if plane == "axial" else image[::-1], "gray", vmin=_WINDOW[0], vmax=_WINDOW[1])
+            axes.imshow(
+                image if plane == "axial" else image[::-1],
+                "gray",
+                vmin=_WINDOW[0],
+                vmax=_WINDOW[1],
+                aspect=sides[plane][0] / sides[plane][1],
+            )
             axes.set_xticks([])
             axes.set_yticks([])
             if row == 0:

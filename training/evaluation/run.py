@@ -23,11 +23,15 @@ PROTOCOLS = ("authors", "seamless")
 
 @dataclass
 class Findings:
-    """Rows of ``cases.csv``, similarities of slice pairs, and the volumes of the first case for pictures."""
+    """Rows of ``cases.csv``, similarities of slice pairs, and the volumes of the first case for pictures.
+
+    `spacing` is that of its thin slices (x, y, z) in mm.
+    """
 
     rows: list[dict] = field(default_factory=list)
     similarity: dict[str, list[float]] = field(default_factory=dict)
     pictures: dict[str, np.ndarray] = field(default_factory=dict)
+    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
 
 def evaluate(
@@ -53,6 +57,7 @@ def evaluate(
         pictures = mine.pictures if ranks.first and number == 0 else None
         if pictures is not None:
             pictures["thick"], pictures["truth"] = np.asarray(pair.thick.voxels), truth.hu
+            mine.spacing = pair.thin.spacing
         for name, values in slice_similarity(truth).items():
             mine.similarity.setdefault(name, []).extend(values)
         for system in systems:
@@ -91,7 +96,7 @@ def _rows(system: System, case: str, truth: Truth, device: str, precision: str, 
 
 def _together(mine: Findings, ranks: Ranks, order: list[str]) -> Findings:
     parts = ranks.gathered((mine.rows, mine.similarity))
-    found = Findings(pictures=mine.pictures)
+    found = Findings(pictures=mine.pictures, spacing=mine.spacing)
     for rows, similarity in parts:
         found.rows += rows
         for name, values in similarity.items():
