@@ -58,8 +58,9 @@ def test_the_panel_says_what_it_understood_and_what_will_result(slicer, panel):
 
 def test_no_line_of_a_long_description_is_cut_in_a_low_panel(slicer, panel):
     panel._parameterNode.inputVolume = add_volume(slicer, ct_voxels())
-    panel.parent.widget.resize(460, 300)
     panel._parameterNode.method = "consistent"
+    for name in ("advanced", "compare"):
+        getattr(panel.ui, f"{name}CollapsibleButton").collapsed = False
     for _ in range(5):
         slicer.app.processEvents()
     label = panel.ui.methodInfoLabel

@@ -201,6 +201,15 @@ def test_cancel_leaves_no_node_no_file_and_no_process(slicer, logic, moment, wai
     assert not process_exists(pid)
 
 
+def test_closing_the_scene_ends_a_run_that_no_panel_watches(slicer, logic, node):
+    background = Background(logic, node, spacing=0.1)
+    pid = background.pid
+    slicer.mrmlScene.Clear(0)
+    assert isinstance(background.ended[0][1], Cancelled)
+    assert not process_exists(pid)
+    assert is_clean(slicer)
+
+
 def test_cancel_without_a_run_does_nothing(logic):
     logic.cancel(wait=True)
 
