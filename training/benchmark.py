@@ -53,17 +53,17 @@ def benchmark(options: argparse.Namespace) -> None:
     cases = cases_of(options.data, options.split)
     if options.output.exists() and not options.output.is_dir():
         raise UserError(f"{options.output}: is a file; give a folder")
-    with joined(options.device) as ranks:
-        found = evaluate(systems, cases, ranks, options.precision, options.factor, _say)
-        if not ranks.first:
-            return
-        options.output.mkdir(parents=True, exist_ok=True)
-        write_cases(found.rows, options.output / "cases.csv")
-        device = f"{ranks.world} x {ranks.device}" if ranks.world > 1 else str(ranks.device)
-        text = table(found.rows, systems, f"{options.data.name}, {options.split}", device)
-        with replacing(options.output / "table.md", ".md") as temporary:
-            temporary.write_text(text, encoding="utf-8")
-        write_figures(found, systems, options.output)
+    ranks = joined(options.device)
+    found = evaluate(systems, cases, ranks, options.precision, options.factor, _say)
+    if not ranks.first:
+        return
+    options.output.mkdir(parents=True, exist_ok=True)
+    write_cases(found.rows, options.output / "cases.csv")
+    device = f"{ranks.world} x {ranks.device}" if ranks.world > 1 else str(ranks.device)
+    text = table(found.rows, systems, f"{options.data.name}, {options.split}", device)
+    with replacing(options.output / "table.md", ".md") as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    write_figures(found, systems, options.output)
     print(f"written: {options.output}/cases.csv, table.md and figures")
 
 

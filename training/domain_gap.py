@@ -62,14 +62,14 @@ def _make_pseudo_pairs(options: argparse.Namespace) -> None:
         raise UserError(f"{options.data}: prepare it first (python -m training.prepare)")
     cases_of(options.data, "test")
     target, fault = _data(options, "pseudo"), None
-    with joined(options.device) as ranks:
-        if ranks.first and not (target / INDEX).is_file():
-            try:
-                target.mkdir(parents=True, exist_ok=True)
-                _write_pseudo_pairs(cases, target)
-            except UserError as error:
-                fault = str(error)
-        fault = ranks.gathered(fault)[0]
+    ranks = joined(options.device)
+    if ranks.first and not (target / INDEX).is_file():
+        try:
+            target.mkdir(parents=True, exist_ok=True)
+            _write_pseudo_pairs(cases, target)
+        except UserError as error:
+            fault = str(error)
+    fault = ranks.gathered(fault)[0]
     if fault:
         raise UserError(fault)
 
@@ -101,9 +101,8 @@ def _measure(options: argparse.Namespace, kind: str) -> int:
 
 def _conclude(options: argparse.Namespace) -> None:
     """Table and figure of all four combinations, by the authors' protocol; on the first process only."""
-    with joined(options.device) as ranks:
-        if not ranks.first:
-            return
+    if not joined(options.device).first:
+        return
     found = {kind: _scores(options.output / f"on_{kind}" / "cases.csv") for kind in KINDS}
     systems = list(found["real"])
     names = ["Cubic interpolation", "trained on real pairs", "trained on pseudo pairs"]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
+import atexit
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -56,23 +55,23 @@ class Ranks:
         return self.device if torch.distributed.get_backend() == "nccl" else torch.device("cpu")
 
 
-@contextlib.contextmanager
-def joined(device: str = "auto") -> Iterator[Ranks]:
-    """The processes that torchrun started, or this one alone, for the time of a ``with`` block."""
+def joined(device: str = "auto") -> Ranks:
+    """The processes that torchrun started, or this one alone.
+
+    They stay joined until the process ends: what joins a second time could meet what the first time left.
+    """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
-        yield Ranks(0, 1, resolve_device(device))
-        return
+        return Ranks(0, 1, resolve_device(device))
     local = int(os.environ["LOCAL_RANK"])
     chosen = _own_device(device, local)
     backend = "nccl" if chosen.type == "cuda" else "gloo"
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
-    torch.distributed.init_process_group(backend, timeout=_PATIENCE)
-    try:
-        yield Ranks(torch.distributed.get_rank(), world, chosen)
-    finally:
-        torch.distributed.destroy_process_group()
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group(backend, timeout=_PATIENCE)
+        atexit.register(torch.distributed.destroy_process_group)
+    return Ranks(torch.distributed.get_rank(), world, chosen)
 
 
 def _own_device(device: str, local: int) -> torch.device:

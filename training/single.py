@@ -35,18 +35,18 @@ def main(split: str, arguments: list[str] | None = None) -> int:
 def _work(split: str, options: argparse.Namespace) -> None:
     systems = find_systems([], [options.checkpoint])
     cases = cases_of(options.data, split)
-    with joined(options.device) as ranks:
-        found = evaluate(
-            systems, cases, ranks, options.precision, options.factor, lambda line: print(line, flush=True)
-        )
-        if not ranks.first:
-            return
-        for protocol in PROTOCOLS:
-            scores = []
-            for key, digits in (("psnr", 3), ("ssim", 4)):
-                values = values_of(found.rows, systems[0].name, protocol, key)
-                spread = f" +- {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
-                scores.append(f"{key.upper()} {values.mean():.{digits}f}{spread}")
-            print(f"{protocol}: {', '.join(scores)} over {len(cases)} case(s)")
-        if options.output:
-            write_cases(found.rows, options.output)
+    ranks = joined(options.device)
+    found = evaluate(
+        systems, cases, ranks, options.precision, options.factor, lambda line: print(line, flush=True)
+    )
+    if not ranks.first:
+        return
+    for protocol in PROTOCOLS:
+        scores = []
+        for key, digits in (("psnr", 3), ("ssim", 4)):
+            values = values_of(found.rows, systems[0].name, protocol, key)
+            spread = f" +- {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
+            scores.append(f"{key.upper()} {values.mean():.{digits}f}{spread}")
+        print(f"{protocol}: {', '.join(scores)} over {len(cases)} case(s)")
+    if options.output:
+        write_cases(found.rows, options.output)

@@ -59,21 +59,21 @@ def train(options: argparse.Namespace) -> None:
         )
     recipe = recipe.changed(options.assignments)
     _check_splits(options.data)
-    with joined(options.device) as ranks:
-        from .fit import Fit
+    ranks = joined(options.device)
+    from .fit import Fit
 
-        faults = ranks.gathered(_fault(recipe, options, ranks) if ranks.first else None)
-        if faults[0]:
-            raise UserError(faults[0])
-        if options.resume:
-            recipe = _stored(options.output).changed(options.assignments)
-        splits, origin = _splits(options, recipe, ranks)
-        fit = Fit(recipe, splits, options.output, ranks, origin)
-        if not options.resume and ranks.first:
-            _describe(recipe, options, ranks)
-        if options.resume and fit.resume() and ranks.first:
-            print(f"{options.output}: going on after step {fit.step}")
-        fit.run()
+    faults = ranks.gathered(_fault(recipe, options, ranks) if ranks.first else None)
+    if faults[0]:
+        raise UserError(faults[0])
+    if options.resume:
+        recipe = _stored(options.output).changed(options.assignments)
+    splits, origin = _splits(options, recipe, ranks)
+    fit = Fit(recipe, splits, options.output, ranks, origin)
+    if not options.resume and ranks.first:
+        _describe(recipe, options, ranks)
+    if options.resume and fit.resume() and ranks.first:
+        print(f"{options.output}: going on after step {fit.step}")
+    fit.run()
 
 
 def _check_splits(data: Path) -> None:
