@@ -96,7 +96,7 @@ def _adapt(network, scan: tuple, budget: Budget, options, progress, cancelled) -
     """Adapt `network` in place to a scan, the first arguments of :class:`Pairs`; facts for the provenance."""
     device = resolve_device(options.device)
     network.to(device, memory_format=torch.channels_last)
-    half = native_bfloat16() if device.type == "cpu" else device.type == "cuda"
+    half = _halves_on_cpu(network) and native_bfloat16() if device.type == "cpu" else device.type == "cuda"
     precision = "bfloat16" if half and options.precision in ("auto", "bfloat16") else "float32"
     pairs = Pairs(*scan, device, described=network.window.depth > 1, whole=network.name == "msd")
     started = time.monotonic()
@@ -117,8 +117,13 @@ def _runner(network: torch.nn.Module, options) -> Runner:
 
     return Runner(
         OfPlanes(), network.window, NETWORKS[network.name].bytes_per_pixel, options.device,
-        options.precision, options.say, unit_hu=1 / RESIDUAL_SCALE, halve_on_cpu=True,
+        options.precision, options.say, unit_hu=1 / RESIDUAL_SCALE, halve_on_cpu=_halves_on_cpu(network),
     )  # fmt: skip
+
+
+def _halves_on_cpu(network: torch.nn.Module) -> bool:
+    """The mixed-scale dense network computes in full precision there, see its module."""
+    return network.name != "msd"
 
 
 def _correct(

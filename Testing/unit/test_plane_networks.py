@@ -112,6 +112,14 @@ def test_half_precision_stays_close_and_trains(name):
     assert all(torch.isfinite(weight.grad).all() for weight in module.parameters())
 
 
+def test_the_dense_network_keeps_full_precision_on_the_cpu():
+    # In bfloat16 oneDNN's backward pass reads beyond the memory of large planes and kills the process.
+    module, planes = network("msd", layers=12), torch.rand(1, 1, 24, 24)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = module(planes)
+    assert torch.equal(found, module(planes))
+
+
 def test_they_are_in_the_registry_for_any_target_spacing():
     for name in ("msd", "unet"):
         assert NETWORKS[name].window(channels=6).factor is None

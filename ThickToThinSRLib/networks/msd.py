@@ -53,8 +53,12 @@ class MSD(nn.Module):
 
     def forward(self, planes: torch.Tensor) -> torch.Tensor:
         """(B, channels, H, W) to (B, 1, H, W); any H and W."""
-        x = torch.cat([(planes[:, :1] - self.mean) / self.deviation, planes[:, 1:]], dim=1)
-        return self.head(_Dense.apply(x, self.biases, self.dilations, *self.weights))
+        device = planes.device.type
+        # Not in half precision on CPUs: backwards through one feature of a large plane, oneDNN reads beyond
+        # the end of its memory in bfloat16, and the process dies.
+        with torch.autocast(device, enabled=device != "cpu" and torch.is_autocast_enabled(device)):
+            x = torch.cat([(planes[:, :1] - self.mean) / self.deviation, planes[:, 1:]], dim=1)
+            return self.head(_Dense.apply(x, self.biases, self.dilations, *self.weights))
 
 
 class _Dense(torch.autograd.Function):
