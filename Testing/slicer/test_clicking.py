@@ -65,6 +65,8 @@ def test_no_line_of_a_long_description_is_cut_in_a_low_panel(slicer, panel):
         slicer.app.processEvents()
     label = panel.ui.methodInfoLabel
     assert label.height >= label.heightForWidth(label.width) > 20
+    panel._parameterNode.method = "interpolation"
+    assert label.heightForWidth(label.width) < 50  # a short one gives the room back
 
 
 def test_the_button_is_off_with_the_reason_until_it_can_work(slicer, panel):

@@ -81,6 +81,7 @@ class ChoicesPanel:
 def _say(label, text):
     """Show a text of several lines; Qt's forms leave no room for them in a low panel by themselves."""
     label.text = text
+    label.setMinimumHeight(0)  # what was asked for before would count as needed
     label.setMinimumHeight(label.heightForWidth(max(label.width, 150)))
 
 
