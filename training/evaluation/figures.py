@@ -67,17 +67,17 @@ def _quality(found: Findings, systems: Sequence[System]):
 
 
 def _time(found: Findings, systems: Sequence[System]):
-    figure = _figure(6.5, 4.5)
+    figure = _figure(8, 4.5)
     axes = figure.add_subplot(xscale="log", xlabel="seconds a volume", ylabel="PSNR (dB), authors' protocol")
-    for system in systems:
+    for system, colour in zip(systems, _colours(len(systems)), strict=True):
         seconds, psnr = (values_of(found.rows, system.name, "authors", k).mean() for k in ("seconds", "psnr"))
         # The area shows the number of weights; systems without any still need to be seen.
         area = 30 + 60 * system.weights / 1e6
-        axes.scatter(seconds, psnr, area, alpha=0.6)
-        label = f"{system.title}\n{system.weights / 1e6:.2f} M"
-        axes.annotate(label, (seconds, psnr), (0, 8), textcoords="offset points", ha="center", fontsize=7)
+        axes.scatter(seconds, psnr, area, [colour], alpha=0.6)
+        axes.plot([], [], "o", color=colour, label=f"{system.title}, {system.weights / 1e6:.2f} M")
     axes.margins(0.2)
     axes.set_title("area: number of weights", fontsize=9)
+    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 
@@ -87,11 +87,20 @@ def _scatter(found: Findings, systems: Sequence[System]):
         xlabel="case, by the first system's PSNR", ylabel="PSNR (dB), authors' protocol"
     )
     order = np.argsort(values_of(found.rows, systems[0].name, "authors", "psnr"))
-    for system in systems:
-        axes.plot(values_of(found.rows, system.name, "authors", "psnr")[order], "o", ms=5, label=system.title)
+    for system, colour in zip(systems, _colours(len(systems)), strict=True):
+        values = values_of(found.rows, system.name, "authors", "psnr")[order]
+        axes.plot(values, "o", ms=5, color=colour, label=system.title)
     axes.set_xticks(range(len(order)), range(1, len(order) + 1) if len(order) <= 30 else [""] * len(order))
     axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
+
+
+def _colours(count: int) -> list:
+    """As many colours, each different from the others where there are twenty or fewer."""
+    from matplotlib import colormaps
+
+    table = colormaps["tab10" if count <= 10 else "tab20"]
+    return [table(i % table.N) for i in range(count)]
 
 
 def _crops(found: Findings):
