@@ -233,8 +233,9 @@ class ThickToThinSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _onWeightsAdded(self, path, error):
         if error is None:
-            self._parameterNode.method = weights.methodOf(path)
-            self._parameterNode.checkpoint = pathlib.Path(path)
+            if self._parameterNode is not None:  # the user may have turned to another module
+                self._parameterNode.method = weights.methodOf(path)
+                self._parameterNode.checkpoint = pathlib.Path(path)
             self.ui.statusLabel.text = f"Weights added: {weights.description(path)}"
         else:
             self._showError(error)

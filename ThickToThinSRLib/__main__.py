@@ -14,6 +14,10 @@ def run() -> None:
     heeded = [number for number in known if number and signal.getsignal(number) is not signal.SIG_IGN]
     for number in heeded:
         signal.signal(number, lambda *_: os._exit(3))
+    # A file's name may hold what the terminal, or a log on Windows, cannot show.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     from .cli import main
 
     code = main()

@@ -69,7 +69,7 @@ def enhance_many(
             outcome = Outcome(case, THERE)
         else:
             tell(Outcome(case, RUNNING))
-            outcome = _enhance(case, settings, progress, cancelled)
+            outcome = _enhance(case, settings, overwrite, progress, cancelled)
         outcomes.append(outcome)
         tell(outcome)
     return outcomes
@@ -89,7 +89,7 @@ def is_there(case: Case, settings: Settings) -> bool:
     return whole and unchanged and isinstance(report, dict) and report.get("asked") == asked
 
 
-def _enhance(case: Case, settings: Settings, progress, cancelled) -> Outcome:
+def _enhance(case: Case, settings: Settings, overwrite: bool, progress, cancelled) -> Outcome:
     """Run one case; whatever goes wrong with it is its outcome."""
     try:
         case.target.parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +100,8 @@ def _enhance(case: Case, settings: Settings, progress, cancelled) -> Outcome:
                 case.target.absolute(),
                 Path(folder),
                 source_name=case.name,
-                overwrite=True,
+                # What this program did not write is replaced only if asked.
+                overwrite=overwrite or provenance_path(case.target).is_file(),
                 series=case.series,
                 **_as_options(settings),
             )

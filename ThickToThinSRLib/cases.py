@@ -26,8 +26,8 @@ def find_cases(source: Path, target: Path) -> list[Case]:
     """The cases of a folder and its subfolders, in the order of their names.
 
     Volume files keep name and place. A DICOM series becomes a folder called as the one that its files lie
-    in; where several series lie in one folder, each gets a folder of its UID within. A folder with a damaged
-    DICOM file is a case too: enhancing it says what is wrong.
+    in; where another case lies in or beneath that folder, it gets a folder of its UID within. A folder with a
+    damaged DICOM file is a case too: enhancing it says what is wrong.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def find_cases(source: Path, target: Path) -> list[Case]:
         raise UserError(f"{target}: is the folder of the inputs; choose another one for the results")
     volumes, others = _files(source, target)
     cases = [_volume_case(path, source, target) for path in volumes]
-    cases += _series_cases(others, source, target)
+    cases += _series_cases(others, {path.parent for path in volumes}, source, target)
     if not cases:
         raise UserError(f"{source}: holds neither volume files nor DICOM series")
     return sorted(cases, key=lambda case: case.name)
@@ -72,7 +72,7 @@ def _volume_case(path: Path, source: Path, target: Path) -> Case:
     return Case(relative.as_posix(), path, target / relative, files=(path,))
 
 
-def _series_cases(paths: list[Path], source: Path, target: Path) -> list[Case]:
+def _series_cases(paths: list[Path], elsewhere: set[Path], source: Path, target: Path) -> list[Case]:
     from .dicom import has_place, image_header
 
     series: dict[str, list[Path]] = defaultdict(list)
@@ -86,8 +86,12 @@ def _series_cases(paths: list[Path], source: Path, target: Path) -> list[Case]:
         # Screenshots and dose reports have no place in the patient.
         if header is not None and has_place(header):
             series[str(header.SeriesInstanceUID)].append(path)
-    cases = [_series_case(uid, files, series, source, target) for uid, files in series.items()]
-    covered = {path.parent for files in series.values() for path in files}
+    places = {uid: {path.parent for path in files} for uid, files in series.items()}
+    cases = []
+    for uid, files in series.items():
+        others = elsewhere.union(*(theirs for other, theirs in places.items() if other != uid))
+        cases.append(_series_case(uid, files, others, source, target))
+    covered = set().union(*places.values())
     for folder, files in damaged.items():
         if folder not in covered:
             name, place = _names(folder, source, target)
@@ -95,11 +99,11 @@ def _series_cases(paths: list[Path], source: Path, target: Path) -> list[Case]:
     return cases
 
 
-def _series_case(uid: str, files: list[Path], series: dict, source: Path, target: Path) -> Case:
+def _series_case(uid: str, files: list[Path], others: set[Path], source: Path, target: Path) -> Case:
     folder = Path(os.path.commonpath([path.parent for path in files]))
     name, place = _names(folder, source, target)
-    neighbours = [other for other, theirs in series.items() if any(path.parent == folder for path in theirs)]
-    if len(neighbours) > 1:
+    # A result's folder is replaced as a whole: none of another case may be, or lie in, the same one.
+    if any(other.is_relative_to(folder) for other in others):
         name, place = f"{name}/{uid}", place / uid
     return Case(name, folder, place, uid, tuple(files))
 

@@ -67,7 +67,8 @@ def _for_the_user(error: Exception) -> str | None:
     """What to say if this is something the user can mend; None if it is a fault of the program."""
     if isinstance(error, UserError):
         return str(error)
-    if isinstance(error, MemoryError):
+    # PyTorch's, of a GPU, is a RuntimeError.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return "out of memory: close other programs or choose a larger spacing"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"

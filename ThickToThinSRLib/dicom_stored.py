@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -69,13 +69,15 @@ def storage_for(voxels: np.ndarray, headers: Sequence[Dataset]) -> Storage:
     kinds = (np.uint16, np.int16) if unsigned_source else (np.int16, np.uint16)
     padding = _padding(headers[0])
     extremes = (voxels.min(), voxels.max())
-    for slope, intercept in (own, (1.0, 0.0)):
-        if (slope, intercept) == (1.0, 0.0) and voxels.dtype.kind == "f" and own != (1.0, 0.0):
-            continue  # whole HU would be coarser than what the source has
-        for kind in kinds:
-            storage = Storage(slope, intercept, np.dtype(kind), padding)
-            if storage.fits(extremes):
-                return storage
+    # A padding value that does not fit is that of no voxel; then there is none.
+    for kept in (padding, None):
+        for slope, intercept in (own, (1.0, 0.0)):
+            if (slope, intercept) == (1.0, 0.0) and voxels.dtype.kind == "f" and own != (1.0, 0.0):
+                continue  # whole HU would be coarser than what the source has
+            for kind in kinds:
+                storage = Storage(slope, intercept, np.dtype(kind), kept)
+                if storage.fits(extremes):
+                    return storage
     raise UserError(
         f"values from {extremes[0]:g} to {extremes[1]:g} do not fit 16 bits: write a file instead of DICOM"
     )
@@ -100,5 +102,13 @@ def _padding(header: Dataset) -> tuple[float, float | None] | None:
 
 
 def _number(header: Dataset, keyword: str, default: float) -> float:
-    value = header.get(keyword)
+    value = next((level[keyword].value for level in _levels(header) if keyword in level), None)
     return default if value in (None, "") else float(value)
+
+
+def _levels(header: Dataset) -> Iterator[Dataset]:
+    """An object and, in enhanced ones, the functional groups of its first frame."""
+    yield header
+    for keyword in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+        for groups in (header.get(keyword) or ())[:1]:
+            yield from (element.value[0] for element in groups if element.VR == "SQ" and element.value)

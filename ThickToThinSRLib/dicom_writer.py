@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 WARNING = "not for primary diagnosis"
 _PROGRAM = f"thicktothin {__version__}"
 # Of what is a file's name, not a folder's ("CT 1.5mm" is a folder's).
-_FILE_SUFFIX = re.compile(r"\.[a-z]{2,5}(\.gz)?", re.IGNORECASE)
+_FILE_SUFFIX = re.compile(
+    r"\.(nii|nrrd|nhdr|mh[ad]|hdr|img|raw|gz|zip|dcm|dicom|ima|png|jpe?g|tiff?|vtk|vti|np[yz]|json|txt)",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -221,7 +224,8 @@ def _slice(thin: Volume, k: int, sources: list[_Source], series: Dataset, report
     dataset.ImageOrientationPatient = [format_number_as_ds(float(value)) for value in axes]
     dataset.PixelSpacing = [format_number_as_ds(value) for value in (thin.spacing[1], thin.spacing[0])]
     across = thin.slice_axis == 2
-    dataset.SliceThickness = format_number_as_ds(thin.spacing[2] if across else report["thickness_mm"])
+    own = nearest.get("SliceThickness")  # in-plane refinement leaves the slices as thick as they were
+    dataset.SliceThickness = format_number_as_ds(thin.spacing[2]) if across else own
     dataset.SliceLocation = format_number_as_ds(float(position @ thin.direction[:, 2]))
     dataset.SourceImageSequence = Sequence([_reference(piece.header) for piece in _around(sources, height)])
     return dataset

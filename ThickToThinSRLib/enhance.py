@@ -13,6 +13,7 @@ import numpy as np
 
 from . import __version__, consistency
 from .acquisition import Acquisition
+from .dicom_writer import wants_series
 from .errors import Cancelled, UserError
 from .files import check_finite, check_free, read_volume, replacing
 from .input_warnings import find_warnings
@@ -116,6 +117,12 @@ def enhance_file(
         check_free(weights, overwrite, source)
     try:
         volume = read_input(source, series)
+        modality = volume.source.get("modality")
+        if wants_series(source, target) and modality != "CT":
+            raise UserError(
+                f"{source}: a derived DICOM series can be made of CT only, not of {modality}: "
+                "write a file (.nii.gz, .nrrd)"
+            )
         # Adapted weights appear with the result or not at all.
         with nullcontext() if weights is None else replacing(weights, ".safetensors") as kept:
             settings = replace(settings, save_weights=kept)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 from .dicom_writer import wants_series, write_series
@@ -19,6 +20,8 @@ def provenance_path(target: Path) -> Path:
 
 def check_target(source: Path, target: Path, overwrite: bool) -> None:
     """Refuse a target that cannot be written, before any work."""
+    if not target.name:
+        raise UserError(f"{target}: name a new file or folder in it")
     if wants_series(source, target):
         _check_folder(source, target, overwrite)
     else:
@@ -30,6 +33,8 @@ def check_target(source: Path, target: Path, overwrite: bool) -> None:
 def _check_folder(source: Path, target: Path, overwrite: bool) -> None:
     if not target.is_dir():
         check_free(target, overwrite, source)
+    elif target.is_symlink() or os.path.ismount(target):
+        raise UserError(f"{target}: is a link or a mount point; name a new folder in it")
     elif any(target.iterdir()):
         ours = provenance_path(target).is_file()
         if not (ours and overwrite):  # only what this program wrote is ever removed
@@ -37,6 +42,10 @@ def _check_folder(source: Path, target: Path, overwrite: bool) -> None:
             raise UserError(f"{target}: this folder is not empty; {advice}")
         if Path(source).resolve().is_relative_to(target.resolve()):
             raise UserError(f"{target}: holds the input itself; choose another name")
+        names = sorted(entry.name for entry in target.iterdir() if not entry.name.startswith("."))
+        foreign = [name for name in names if not re.fullmatch(r"\d{4,}\.dcm", name)]
+        if foreign:
+            raise UserError(f"{target}: holds {foreign[0]}, which would be lost; choose another name")
 
 
 def write_result(thin: Volume, source: Path, target: Path, report: dict, progress, cancelled) -> None:

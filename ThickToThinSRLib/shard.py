@@ -18,7 +18,6 @@ _LAUNCHERS = (
     ("RANK", "WORLD_SIZE"),
     ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
     ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),
-    ("SLURM_PROCID", "SLURM_NTASKS"),
 )
 # (number of the job, its first, their count) of job arrays; one without a first counts from zero.
 _ARRAYS = (

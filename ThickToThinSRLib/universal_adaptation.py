@@ -105,7 +105,9 @@ class _Draw:
 
     def __init__(self, thick, pixels, acquisition, seed):
         self.thick, self.pixels, self.acquisition, self.seed = thick, pixels, acquisition, seed
-        self.axes = [axis for axis in (0, 1) if self._room(axis) > 0]
+        # The planes across need two rows along the slices.
+        tall = (len(thick) - 1) * acquisition.spacing
+        self.axes = [axis for axis in (0, 1) if self._room(axis) > 0 and tall >= pixels[1 - axis]]
 
     def _room(self, axis: int) -> float:
         """Length in mm over which the middle of a pair can lie along an in-plane axis."""

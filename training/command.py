@@ -13,7 +13,10 @@ def run(work: Callable[[], None]) -> int:
     try:
         work()
     except UserError as error:
-        print(f"training: {' '.join(str(error).splitlines())}", file=sys.stderr)
+        text = str(error)
+        if text.startswith("Caught "):  # in a loader's process: its traceback, of which the last line tells
+            text = text.strip().splitlines()[-1].partition(": ")[2]
+        print(f"training: {' '.join(text.splitlines())}", file=sys.stderr)
         return 2
     except (Cancelled, KeyboardInterrupt):
         print("training: stopped", file=sys.stderr)

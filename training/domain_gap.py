@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 import sys
 from pathlib import Path
 
@@ -95,7 +96,8 @@ def _train(options: argparse.Namespace, kind: str) -> int:
 def _measure(options: argparse.Namespace, kind: str) -> int:
     checkpoints = [str(options.output / "runs" / trained / "best.safetensors") for trained in KINDS]
     command = ["--data", str(_data(options, kind)), "--output", str(options.output / f"on_{kind}")]
-    command += ["--method", "interpolation", "--device", options.device]
+    factor = json.loads((_data(options, kind) / INDEX).read_text(encoding="utf-8"))["factor"]
+    command += ["--method", "interpolation", "--device", options.device, "--factor", str(factor)]
     return benchmark([*command, "--checkpoint", *checkpoints])
 
 

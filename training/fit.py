@@ -171,9 +171,8 @@ class Fit:
         self.objective.train()
         # Stochastic depth then depends on the step alone, not on what was drawn before an interruption.
         torch.manual_seed(hash((settings.seed, self.step, self.ranks.rank)) & 0x7FFFFFFF)
-        stage = 1 if self.step < settings.stage_one * self.last_step else 2
         with torch.autocast(device.type, self.precision, enabled=self.precision != torch.float32):
-            loss, prediction = self.objective(thick, thin, stage)
+            loss, prediction = self.objective(thick, thin, self._stage())
         cubic = decibels(self.cubic(thick), thin)
         measured = torch.stack([loss.detach(), decibels(prediction, thin), cubic]).tolist()
         measured = self.ranks.mean(measured)
@@ -212,6 +211,8 @@ class Fit:
                 found = self._validated()
                 self._keep_if_best(found)
             value = loss if settings.plateau_on == "training" else found and found["psnr"]
+            if self._awaits_stage_two():
+                value, self.schedule.best_epoch = None, epoch
             if value is not None and self.schedule.look(value, epoch, settings):
                 for group in self.optimizer.param_groups:
                     group["lr"] *= settings.drop_factor
@@ -252,9 +253,18 @@ class Fit:
         self._write(BEST, self.average or self.network.state_dict(), self.saved_best)
         self.log.say(f"step {self.step}: validation {found['psnr']:.3f} dB, the best so far")
 
+    def _stage(self) -> int:
+        return 1 if self.step < self.settings.stage_one * self.last_step else 2
+
+    def _awaits_stage_two(self) -> bool:
+        """Whether what is validated has not begun to learn, so that the stopping rules do not count yet."""
+        return self._stage() == 1 and self.settings.plateau_on == "validation"
+
     def _end_reason(self) -> str | None:
         if self.step >= self.last_step:
             return "all steps are done"
+        if self._awaits_stage_two():
+            return None
         return self.schedule.ended(self.step // self.steps_per_epoch, self.settings)
 
     def _count_seconds(self) -> None:

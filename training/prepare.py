@@ -4,8 +4,7 @@
 
     python -m training.prepare archives DOWNLOADS OUT     the zip archives of RPLHR-CT (Zenodo 17239183)
     python -m training.prepare folder DATA OUT            pairs in the RPLHR-CT or CTH-Net layout; cases may
-    be
-                                                          folders of DICOM files
+                                                          be folders of DICOM files
     python -m training.prepare pseudo OUT THIN [THIN ...] thick slices simulated from thin scans
     python -m training.prepare lookalike OUT              a tiny RPLHR-CT look-alike from the thorax phantom
 """
@@ -16,11 +15,13 @@ import argparse
 import os
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from ThickToThinSRLib.enhance import read_input
 from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.files import SUFFIXES
+from ThickToThinSRLib.intensity import detect_intensity, to_hu
 
 from .command import run
 from .data.archives import RELEASED_COUNTS, unpack_archives
@@ -103,11 +104,17 @@ def _pseudo(options) -> None:
     for name in [*options.val, *options.test]:
         if name not in names:
             raise UserError(f"{name}: not among the scans given: {', '.join(names)}")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UserError(f"{', '.join(twice)}: more than one scan has this name; rename the files or folders")
     options.output.mkdir(parents=True, exist_ok=True)
     entries = []
     for name, path in zip(names, options.thin, strict=True):
         split = "val" if name in options.val else "test" if name in options.test else "train"
-        pair = pseudo_pair(read_input(path), options.factor)
+        scan = read_input(path)
+        if detect_intensity(scan.voxels) == "unit":
+            scan = replace(scan, voxels=to_hu(scan.voxels))
+        pair = pseudo_pair(scan, options.factor)
         entries.append(write_pair(options.output, name, split, pair, options.factor))
         print(f"{split} {name}: {pair.thick.voxels.shape[0]} thick slices every {pair.thick.spacing[2]:g} mm")
     write_index(options.output, entries, options.factor, "pseudo pairs of thin scans")

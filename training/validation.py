@@ -41,6 +41,7 @@ def validate(network: torch.nn.Module, cases: list[Case], side: int, ranks: Rank
 def _score(network, case: Case, side: int, device: torch.device) -> tuple[float, float, np.ndarray]:
     pair = case.read()
     window = network.window
+    side = min(side, *pair.thick.voxels.shape[1:])
     rows, columns = (_central(size, side, window.multiple) for size in pair.thick.voxels.shape[1:])
     thick, thin = (np.asarray(volume.voxels[:, rows, columns]) for volume in (pair.thick, pair.thin))
     if len(thin) <= 2 * OFFICIAL_DROP or len(thick) < window.depth:

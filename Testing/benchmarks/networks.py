@@ -20,7 +20,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from Testing.plain_networks import plain_cthnet, plain_tvsrn
-from ThickToThinSRLib.networks import NETWORKS, build
+from ThickToThinSRLib.networks import build
 
 PLAIN = {"tvsrn": plain_tvsrn, "cthnet": plain_cthnet}
 PRODUCT_SIDES = (1024, 2048)
@@ -29,7 +29,7 @@ COUNTED_SIDE = 64  # pixels; the work grows with the number of pixels
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument("--networks", nargs="+", choices=PLAIN, default=list(PLAIN))
     parser.add_argument("--size", type=int, default=256, help="side of the tile, pixels")
     parser.add_argument("--whole", type=int, default=512, help="side of a whole slice, pixels")
     parser.add_argument("--rounds", type=int, default=3, help="repetitions, of which the fastest counts")

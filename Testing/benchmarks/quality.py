@@ -139,6 +139,7 @@ def row(truth: Truth, acquisition: Acquisition, thick: Volume, found: np.ndarray
     for name, mask in (("bias_lung", truth.aerated), ("bias_soft", truth.soft)):
         mask = mask[:count][inner]
         result[name] = float(error[inner][mask].mean()) if mask.any() else None
+    result["laa950"] = None
     if lung.any():
         share = [densitometry(voxels, lung)["laa950_percent"] for voxels in (found, true)]
         result["laa950"] = share[0] - share[1]

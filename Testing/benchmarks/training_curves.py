@@ -38,7 +38,7 @@ PRECISION = {"cthnet": "bfloat16", "saint": "bfloat16"}
 STEPS = {
     "mpunet": (240, 300), "resvox": (200, 300), "davsr": (240, 200), "saint": (240, 80),
     "cthnet": (240, 80), "tvsrn_vit": (400, 120), "tvsrn_encoder_only": (320, 160),
-    "tvsrn_without_tab": (400, 160), "tvsrn": (480, 160), "tvsrn_mask_tokens": (200, 80),
+    "tvsrn_without_tab": (400, 160), "tvsrn": (480, 160), "tvsrn_mask_tokens": (260, 80),
 }  # fmt: skip
 
 

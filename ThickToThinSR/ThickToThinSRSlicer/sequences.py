@@ -75,4 +75,5 @@ class SequenceRun:
         proxy = self._browser.GetProxyNode(sequence)
         if slicer.mrmlScene.IsNodePresent(self._proxy):
             node_volumes.copyDisplay(self._proxy, proxy)
+            proxy.SetNodeReferenceID(node_volumes.ATTRIBUTES + "input", self._proxy.GetID())
         return proxy

@@ -65,7 +65,7 @@ def methodOf(path):
     """The method that a weights file belongs to; UserError if it is none of ours."""
     network = read_card(path)["network"]
     for name, entry in METHODS.items():
-        if entry.network == network:
+        if network in {entry.network, *entry.untrained}:
             return name
     raise UserError(f"{path}: holds weights of {network!r}, which no method here uses")
 

@@ -41,7 +41,9 @@ def _similarity(found: Findings):
     figure = _figure(4.5, 3.5)
     axes = figure.add_subplot(title="Thick slices and the thin ones beside them")
     axes.boxplot(list(found.similarity.values()), showfliers=False)
-    axes.set_xticks(range(1, 4), [f"{n}\n{d} mm" for d, n in enumerate(found.similarity)])
+    axes.set_xticks(
+        range(1, 4), [f"{n}\n{d * found.spacing[2]:g} mm" for d, n in enumerate(found.similarity)]
+    )
     axes.set_ylabel("PSNR (dB)")
     return figure
 

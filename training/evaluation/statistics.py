@@ -35,7 +35,8 @@ class Comparison:
 def better(values: Sequence[float], others: Sequence[float]) -> Comparison:
     """Test whether `values` are larger than `others`, case by case.
 
-    Exact distribution (SciPy); cases without a difference are left out, as Wilcoxon did.
+    Exact distribution (SciPy) where no two differences are of equal size; cases without a difference are left
+    out, as Wilcoxon did.
     """
     from scipy.stats import wilcoxon
 

@@ -78,7 +78,7 @@ class System:
 
         from ThickToThinSRLib.networks import build
 
-        # On a device without memory, with gradients on: fused inference kernels would not be counted.
+        # With gradients on: fused inference kernels would not be counted.
         network = build(self.card["network"], **self.card["arguments"]).eval()
         side = _COUNTED_SIDE
         x = torch.zeros(1, 1, network.window.depth, side, side)
@@ -191,17 +191,18 @@ class _PeakMemory:
         import torch
 
         self.gpu = torch.cuda if device.startswith("cuda") and torch.cuda.is_available() else None
+        self.device = device
         self.mib: float | None = None
 
     def __enter__(self):
         if self.gpu:
-            self.gpu.reset_peak_memory_stats()
-            self.before = self.gpu.memory_allocated()
+            self.gpu.reset_peak_memory_stats(self.device)
+            self.before = self.gpu.memory_allocated(self.device)
         return self
 
     def __exit__(self, *_):
         if self.gpu:
-            self.mib = (self.gpu.max_memory_allocated() - self.before) / 2**20
+            self.mib = (self.gpu.max_memory_allocated(self.device) - self.before) / 2**20
 
 
 def _window(card: dict):

@@ -1,7 +1,8 @@
-"""SR4ZCT: trained anew on every scan it is given, here on each of a test set; nothing is trained beforehand.
+"""SR4ZCT over a test set: the bundled U-Net (``training.warmstart``), as it is or adapted to each scan.
 
-``python -m training.benchmark --method sr4zct --epochs N`` (or ``--minutes M``) runs it over a split; the
-released code takes 200 epochs a scan, Adam with 1e-3, MSE and batch 1.
+``python -m training.benchmark --method sr4zct`` with ``--epochs N`` or ``--minutes M`` adapts it. The paper's
+dense network, which learns from a scan alone (200 epochs, Adam with 1e-3, MSE and batch 1 in the released
+code), runs by ``thicktothin enhance --method sr4zct --network msd``.
 """
 
 from .base import Recipe

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from ThickToThinSRLib.checkpoints import save_network
 from ThickToThinSRLib.networks.unet import UNet
 from ThickToThinSRLib.planes import CONDITIONS
 
+from ..command import run
 from .card import card
 from .pairs import batch, read_scan
 
@@ -111,4 +113,4 @@ def save(path: Path, network, optimiser, mean: dict, step: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(main))
