@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def one_thread():
     """Where the cores are busy, threads that wait for each other make small products many times slower."""
     import torch
