@@ -215,3 +215,16 @@ def test_pseudo_pairs_of_thin_scans_make_a_data_set(published, tmp_path):
     thick, fine = np.asarray(pair.thick.voxels), np.asarray(pair.thin.voxels)
     assert len(fine) == 5 * (len(thick) - 1) + 1
     assert np.abs(fine[3:8].mean(axis=0) - thick[1]).max() <= 0.5 + 1e-6
+
+
+def test_thin_scans_on_0_to_1_make_pseudo_pairs_in_hu(published, tmp_path):
+    thin = next((published / "train" / "1mm").glob("*.nii.gz"))
+    assert prepare(["pseudo", str(tmp_path / "pairs"), str(thin)]) == 0
+    case = cases_of(tmp_path / "pairs", "train")[0].read()
+    assert np.ptp(np.asarray(case.thick.voxels)) > 500
+
+
+def test_two_thin_scans_of_one_name_are_refused(published, tmp_path, capfd):
+    thin = next((published / "train" / "1mm").glob("*.nii.gz"))
+    assert prepare(["pseudo", str(tmp_path / "pairs"), str(thin), str(thin)]) == 2
+    assert "more than one scan has this name" in capfd.readouterr().err

@@ -246,3 +246,26 @@ def test_folders_that_cannot_be_meant_are_refused(tmp_path, source, target, reas
         write(tmp_path / name)
     with pytest.raises(UserError, match=reason):
         find_cases(tmp_path / source, tmp_path / target)
+
+
+def test_a_file_that_it_did_not_make_is_replaced_only_if_asked(tmp_path):
+    source, target = tmp_path / "in", tmp_path / "out"
+    for folder in (source, target):
+        folder.mkdir()
+        write(folder / "a.nrrd", some_hu((6, 8, 9)))
+    before = contents(target)
+    found = run("enhance-many", source, target, *OPTIONS)
+    assert found.returncode == 2
+    assert "exists already" in found.stderr + found.stdout
+    assert contents(target) == before
+    assert run("enhance-many", source, target, *OPTIONS, "--overwrite").returncode == 0
+    assert contents(target) != before
+
+
+def test_no_series_lands_in_the_folder_of_another(tmp_path):
+    source = tmp_path / "in"
+    for number, folder in enumerate(("p", "p/sub")):
+        write_series(ct_series(test_image((6, 8, 9), number)), source / folder)
+    places = [case.target for case in find_cases(source, tmp_path / "out")]
+    assert len(places) == 2
+    assert not any(one != other and one.is_relative_to(other) for one in places for other in places)

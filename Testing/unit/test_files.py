@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -292,3 +294,21 @@ def test_the_input_is_no_place_for_the_output_under_whatever_name(tmp_path):
     for name in ("a.nii", "link.nii"):
         with pytest.raises(UserError, match="is the input itself"):
             check_free(tmp_path / name, True, source)
+
+
+def test_a_folder_whose_replacement_cannot_be_put_in_place_stays(tmp_path, monkeypatch):
+    path = tmp_path / "series"
+    path.mkdir()
+    (path / "0001.dcm").write_text("old")
+    replace = os.replace
+
+    def refuse(source, target):
+        if Path(target) == path and (Path(source) / "0001.dcm").read_text() == "new":
+            raise OSError(errno.EACCES, "in use")
+        replace(source, target)
+
+    monkeypatch.setattr(files.os, "replace", refuse)
+    with pytest.raises(UserError, match="could not be written"), files.folder_replacing(path) as temporary:
+        (temporary / "0001.dcm").write_text("new")
+    assert (path / "0001.dcm").read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["series"]
