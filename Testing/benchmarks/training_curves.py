@@ -37,8 +37,8 @@ PRECISION = {"cthnet": "bfloat16", "saint": "bfloat16"}
 # (on the fixed crop, on all crops); systems that add to an interpolation begin where others arrive.
 STEPS = {
     "mpunet": (240, 300), "resvox": (200, 300), "davsr": (240, 200), "saint": (240, 80),
-    "cthnet": (240, 80), "tvsrn_vit": (400, 120), "tvsrn_encoder_only": (320, 160),
-    "tvsrn_without_tab": (400, 160), "tvsrn": (480, 160), "tvsrn_mask_tokens": (260, 80),
+    "cthnet": (240, 80), "tvsrn_vit": (400, 300), "tvsrn_encoder_only": (320, 160),
+    "tvsrn_without_tab": (400, 160), "tvsrn": (480, 160), "tvsrn_mask_tokens": (260, 160),
 }  # fmt: skip
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import sys
 import time
 import types
 
+import numpy as np
 import pytest
 
 from Testing.shared_data import shared
@@ -26,7 +26,7 @@ from .scenes import (
 )
 from .test_logic import process_exists
 
-_MOMENTS = sorted(random.Random(6).uniform(0.0, 3.0) for _ in range(10))
+_MOMENTS = [round(moment, 2) for moment in np.random.default_rng(6).uniform(0.0, 3.0, 10)]
 
 
 @pytest.fixture
@@ -121,8 +121,9 @@ def test_what_makes_the_result_doubtful_is_said_beneath_the_table(slicer, panel,
 
 
 @pytest.mark.parametrize("moment", _MOMENTS, ids="{:.2f} s".format)
-def test_cancel_at_any_moment_leaves_no_node_file_or_process(slicer, panel, chest, moment):
-    panel._parameterNode.spacing = 0.2
+def test_cancel_at_any_moment_leaves_no_node_file_or_process(slicer, panel, moment):
+    panel._parameterNode.inputVolume = add_volume(slicer, ct_voxels((40, 300, 300)))
+    panel._parameterNode.method, panel._parameterNode.spacing = "consistent", 0.2
     before = contents(slicer)
     click(panel.ui.enhanceButton)
     pid = background().process.processId()
