@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 import pytest
 
 
 def pytest_configure():
-    """A background job ignores these signals, and children inherit that; tests send them to theirs."""
+    """Take away what the tests' own machine would bring in.
+
+    The user's added weights; and signals that a background job ignores: children inherit that, and tests send
+    them to theirs.
+    """
+    os.environ["THICKTOTHIN_WEIGHTS"] = os.devnull + "/none"
     for name, action in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is signal.SIG_IGN:

@@ -227,8 +227,8 @@ class ThickToThinSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             del chosen[name]
         self.logic.enhanceMany(inputFolder, outputFolder, onEvent, onFinished, **chosen)
 
-    def _startImport(self, source, target, onFinished):
-        self.logic.importWeights(source, target, onFinished)
+    def _startImport(self, source, onFinished):
+        self.logic.importWeights(source, onFinished)
         self.updateButtons()
 
     def _onWeightsAdded(self, path, error):

@@ -1,7 +1,11 @@
-"""Weights that a user added to those that come with the program, kept in a folder of the user's own."""
+"""Weights that a user added to those that come with the program, kept in a folder of the user's own.
+
+The command line and the Slicer module share it.
+"""
 
 from __future__ import annotations
 
+import filecmp
 import os
 import shutil
 import sys
@@ -9,8 +13,8 @@ from pathlib import Path
 
 from .checkpoints import read_card
 from .errors import UserError
-from .files import check_free, replacing
-from .methods import METHODS
+from .files import replacing
+from .methods import methods_of
 
 
 def user_folder() -> Path:
@@ -29,22 +33,26 @@ def user_folder() -> Path:
 def add_weights(path: Path, overwrite: bool = False) -> Path:
     """Check a weights file and keep a copy of it; returns the copy.
 
+    The copy's name begins with the architecture: every training calls its weights ``best.safetensors``.
+
     Raises
     ------
     UserError
         If the file is damaged, belongs to no method, or another one of its name was added before.
     """
-    card, path = read_card(path), Path(path)
-    known = {n for entry in METHODS.values() for n in (entry.network, *entry.untrained)}
-    if card["network"] not in known:
-        raise UserError(f"{path}: holds weights of {card['network']!r}, which no method here uses")
+    network, path = read_card(path)["network"], Path(path)
+    if not methods_of(network):
+        raise UserError(f"{path}: holds weights of {network!r}, which no method here uses")
     folder = user_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{folder}: could not be made ({error.strerror})") from error
-    kept = folder / path.name
-    check_free(kept, overwrite, path)
+    kept = folder / (path.name if path.name.startswith(network) else f"{network}-{path.name}")
+    if kept.is_file() and filecmp.cmp(path, kept, shallow=False):
+        return kept
+    if kept.exists() and not overwrite:
+        raise UserError(f"{kept}: other weights of this name were added before; rename {path.name}")
     with replacing(kept, ".safetensors") as temporary:
         shutil.copyfile(path, temporary)
     return kept
@@ -59,3 +67,19 @@ def added_weights() -> list[tuple[Path, dict | UserError]]:
         except UserError as error:
             found.append((path, error))
     return found
+
+
+def added_for(network: str) -> Path | None:
+    """The file that was added for an architecture; None if there is none.
+
+    Raises
+    ------
+    UserError
+        If there are several: which one makes a patient's images is not to be guessed.
+    """
+    cards = added_weights()
+    found = [path for path, card in cards if isinstance(card, dict) and card["network"] == network]
+    if len(found) > 1:
+        names = ", ".join(map(str, found))
+        raise UserError(f"{len(found)} weights files of {network} were added; choose one of them: {names}")
+    return found[0] if found else None

@@ -14,6 +14,7 @@ from .acquisition import simulate as simulate_acquisition
 from .enhance import Settings, enhance_file, read_input
 from .errors import UserError
 from .files import check_free, volume_suffix, write_volume
+from .methods import methods_of
 from .worker import DONE, FAILED, THERE, WAITING
 
 
@@ -107,7 +108,7 @@ def models(options, reporter, cancelled) -> None:
         print(f"  licence {card['licence']}; origin: {card['origin']}; sha256 {entry.sha256} (verified)")
     for path, card in added_weights():
         if isinstance(card, dict):
-            print(f"added: {card['title']} {card['version']}; to use it: --checkpoint {path}")
+            print(f"added: {card['title']} {card['version']}, {methods_of(card['network'])[0]}: {path}")
         else:
             print(f"added, but not to be used: {card}")
 

@@ -19,7 +19,7 @@ from .files import check_finite, check_free, read_volume, replacing
 from .input_warnings import find_warnings
 from .intensity import resolve_intensity, to_hu, to_unit
 from .memory import available_memory
-from .methods import ADAPTATION_OPTIONS, METHODS, Options, acquisition_of, check_adaptation
+from .methods import ADAPTATION_OPTIONS, METHODS, Options, acquisition_of, check_adaptation, methods_of
 from .results import asked_for, check_target, write_result
 from .thickness_estimate import estimate_thickness
 from .volume import Volume, cast, check_target_spacing, through_plane_axis
@@ -223,8 +223,8 @@ def choose_method(
 ) -> tuple[str, dict | None]:
     """The method to use and the card of its weights; a checkpoint alone implies its method.
 
-    Without a checkpoint a method takes the weights that come with the program; the card is None if there are
-    none for the asked `network` and the method can train it from the start.
+    Without a checkpoint a method takes the weights that come with the program, or else those that the user
+    added; the card is None if none come for the asked `network` and the method can train it from the start.
 
     Raises
     ------
@@ -233,6 +233,7 @@ def choose_method(
     """
     if method is not None and method not in METHODS:
         raise UserError(f"method {method!r} is not one of {', '.join(METHODS)}")
+    from .added_weights import added_for
     from .checkpoints import bundled_checkpoint, checksum, read_card
 
     if checkpoint is None:
@@ -243,12 +244,14 @@ def choose_method(
         checkpoint = bundled_checkpoint(wanted)
         if checkpoint is None and wanted in METHODS[method].untrained:
             return method, None
+        checkpoint = checkpoint or added_for(wanted)
         if checkpoint is None:
-            raise UserError(f"method {method} needs weights: give --checkpoint FILE.safetensors")
+            raise UserError(
+                f"method {method} needs weights: give --checkpoint FILE.safetensors, or add them once by "
+                "`models --add`"
+            )
     card = read_card(checkpoint)
-    implied = [
-        name for name, entry in METHODS.items() if card["network"] in {entry.network, *entry.untrained}
-    ]
+    implied = methods_of(card["network"])
     if not implied:
         raise UserError(f"{checkpoint}: holds weights of {card['network']!r}, which no method here uses")
     if method not in (None, *implied):

@@ -311,6 +311,11 @@ METHODS: dict[str, Method] = {
 }
 
 
+def methods_of(network: str) -> list[str]:
+    """Names of the methods that use weights of this architecture."""
+    return [name for name, entry in METHODS.items() if network in {entry.network, *entry.untrained}]
+
+
 def check_adaptation(
     method: str,
     minutes: float | None = None,

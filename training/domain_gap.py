@@ -26,7 +26,7 @@ from .data.cases import INDEX, cases_of, find_cases
 from .data.pseudo import pseudo_pair
 from .ranks import joined
 from .recipes import NAMES, find_recipe
-from .train import RUN_FILE
+from .resuming import RUN_FILE
 from .train import main as train
 
 KINDS = ("real", "pseudo")

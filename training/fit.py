@@ -72,6 +72,7 @@ class Fit:
         self.steps_per_epoch = -(-len(self.crops) // together)
         by_epochs = settings.epochs * self.steps_per_epoch
         self.last_step = min(settings.steps, by_epochs) if settings.steps else by_epochs
+        self.stage_two_from = round(settings.stage_one * self.last_step)
         kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[settings.optimizer]
         self.optimizer = kind(
             self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
@@ -84,8 +85,8 @@ class Fit:
         self.objective = build_objective(recipe, self.network)
         if ranks.world > 1:
             ids = [ranks.device.index] if ranks.device.type == "cuda" else None
-            # A stage of a system may leave weights alone.
-            unused = recipe.settings.stage_one > 0
+            # An objective of its own may leave weights alone, for a stage or always.
+            unused = recipe.objective is not None
             self.objective = DistributedDataParallel(self.objective, ids, find_unused_parameters=unused)
         self.cubic = CubicWindow(window, ranks.device)
         self.precision = _precision(settings.precision, ranks.device)
@@ -98,6 +99,7 @@ class Fit:
         if counters is None:
             return False
         self.step, self.seconds = counters["step"], counters["seconds"]
+        self.stage_two_from = counters["stage_two_from"]  # a longer run has a longer second stage
         self.saved_best, self.sums = counters["saved_best"], counters["sums"]
         self.schedule = Schedule(**counters["schedule"])
         if self.scaler.is_enabled():
@@ -254,7 +256,7 @@ class Fit:
         self.log.say(f"step {self.step}: validation {found['psnr']:.3f} dB, the best so far")
 
     def _stage(self) -> int:
-        return 1 if self.step < self.settings.stage_one * self.last_step else 2
+        return 1 if self.step < self.stage_two_from else 2
 
     def _awaits_stage_two(self) -> bool:
         """Whether what is validated has not begun to learn, so that the stopping rules do not count yet."""
@@ -279,6 +281,7 @@ class Fit:
             return
         counters: dict[str, Any] = {
             "step": self.step,
+            "stage_two_from": self.stage_two_from,
             "seconds": self.seconds,
             "saved_best": self.saved_best,
             "sums": self.sums,

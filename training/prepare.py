@@ -104,6 +104,9 @@ def _pseudo(options) -> None:
     for name in [*options.val, *options.test]:
         if name not in names:
             raise UserError(f"{name}: not among the scans given: {', '.join(names)}")
+    both = sorted({*options.val} & {*options.test})
+    if both:
+        raise UserError(f"{', '.join(both)}: given to --val and to --test")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise UserError(f"{', '.join(twice)}: more than one scan has this name; rename the files or folders")

@@ -10,7 +10,7 @@ import argparse
 import json
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 from ThickToThinSRLib import __version__
@@ -23,11 +23,9 @@ from .data.arrays import prepare_cases
 from .data.cases import INDEX, SPLITS, Case, find_cases
 from .ranks import Ranks, joined
 from .recipes import NAMES, Recipe, find_recipe
+from .resuming import RUN_FILE, check_resuming, sizes, stored_recipe
 
-RUN_FILE = "run.json"
 DATA = "data"  # in the run's folder, where the data were not prepared before
-# What may be another when a run goes on: it changes no step that was done.
-_MAY_CHANGE = ("steps", "epochs", "workers", "save_seconds", "most_idle_epochs", "most_drops")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -66,11 +64,11 @@ def train(options: argparse.Namespace) -> None:
     if faults[0]:
         raise UserError(faults[0])
     if options.resume:
-        recipe = _stored(options.output).changed(options.assignments)
+        recipe = stored_recipe(options.output).changed(options.assignments)
     splits, origin = _splits(options, recipe, ranks)
     fit = Fit(recipe, splits, options.output, ranks, origin)
     if not options.resume and ranks.first:
-        _describe(recipe, options, ranks)
+        _describe(recipe, options, splits, ranks)
     if options.resume and fit.resume() and ranks.first:
         print(f"{options.output}: going on after step {fit.step}")
     fit.run()
@@ -89,10 +87,8 @@ def _fault(recipe: Recipe, options: argparse.Namespace, ranks: Ranks) -> str | N
     folder = options.output
     try:
         if options.resume:
-            if not (folder / RUN_FILE).is_file():
-                return f"{folder}: holds no run to resume"
-            _remove_leftovers(folder)
-            return _changed_key(_stored(folder), recipe, options.assignments) or _other_count(folder, ranks)
+            check_resuming(folder, recipe, options.assignments, find_cases(options.data)[1], ranks.world)
+            return None
         # Data prepared by a run that then failed are of use to the next one.
         if folder.exists() and (not folder.is_dir() or {p.name for p in folder.iterdir()} - {DATA}):
             return f"{folder}: exists already; choose another folder, or --resume to go on with its run"
@@ -102,26 +98,16 @@ def _fault(recipe: Recipe, options: argparse.Namespace, ranks: Ranks) -> str | N
     return None
 
 
-def _remove_leftovers(folder: Path) -> None:
-    """Remove what a process that was killed while it wrote has left half-written."""
-    for path in folder.glob(".thicktothin-*"):
-        path.unlink(missing_ok=True)
-
-
-def _other_count(folder: Path, ranks: Ranks) -> str | None:
-    started = json.loads((folder / RUN_FILE).read_text(encoding="utf-8")).get("processes", ranks.world)
-    if started != ranks.world:
-        return f"the run to resume has {started} process(es), not {ranks.world}: its steps would be others"
-    return None
-
-
-def _describe(recipe: Recipe, options: argparse.Namespace, ranks: Ranks) -> None:
+def _describe(
+    recipe: Recipe, options: argparse.Namespace, splits: dict[str, list[Case]], ranks: Ranks
+) -> None:
     """Write the run's file: recipe, data and code."""
     facts = {
         "recipe": recipe.name,
         "arguments": recipe.arguments,
         "settings": asdict(recipe.settings),
         "data": str(options.data.resolve()),
+        "cases": sizes([case for cases in splits.values() for case in cases]),
         "processes": ranks.world,
         "program": f"thicktothin {__version__}",
         "commit": _commit(),
@@ -131,32 +117,6 @@ def _describe(recipe: Recipe, options: argparse.Namespace, ranks: Ranks) -> None
         temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 
-def _changed_key(stored: Recipe, recipe: Recipe, assignments: list[str]) -> str | None:
-    if stored.name != recipe.name:
-        return f"this is a run of {stored.name}, not of {recipe.name}"
-    for text in assignments:
-        key = text.partition("=")[0]
-        if key in _MAY_CHANGE:
-            continue
-        before, now = ({**asdict(r.settings), **r.arguments}.get(key) for r in (stored, recipe))
-        if before != now:
-            return f"the run to resume has {key}={before}; only {', '.join(_MAY_CHANGE)} may change"
-    return None
-
-
-def _stored(folder: Path) -> Recipe:
-    """The recipe of a run's folder, as it was started."""
-    from .recipes.base import Settings
-
-    path = folder / RUN_FILE
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-        recipe = find_recipe(facts["recipe"])
-        return replace(recipe, arguments=facts["arguments"], settings=Settings(**facts["settings"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: damaged description of a run ({error!r})") from error
-
-
 def _splits(options: argparse.Namespace, recipe: Recipe, ranks: Ranks) -> tuple[dict[str, list[Case]], str]:
     """Prepared cases by split; data in a published layout are prepared into the run's folder first."""
     layout, cases = find_cases(options.data)
@@ -164,7 +124,7 @@ def _splits(options: argparse.Namespace, recipe: Recipe, ranks: Ranks) -> tuple[
     if layout != "prepared":
         folder = options.output / DATA
         fault = None
-        if ranks.first:
+        if ranks.first and not (options.resume and (folder / INDEX).is_file()):
             used = [case for case in cases if case.split != "test"]
             try:
                 prepare_cases(

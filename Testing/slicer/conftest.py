@@ -11,12 +11,13 @@ from Testing.shared_data import CHECKOUT
 
 
 @pytest.fixture
-def slicer(tmp_path):
+def slicer(tmp_path, monkeypatch):
     """The completed ``slicer`` with an empty scene; ``slicer.app.temporaryPath`` is an empty folder."""
     pytest.importorskip("slicer", reason="slicer-core is not installed")
     pytest.importorskip("PySide6", reason="PySide6-Essentials is not installed")
     from . import host
 
+    monkeypatch.setenv("THICKTOTHIN_WEIGHTS", str(tmp_path / "weights"))
     folder = tmp_path / "temporary"
     folder.mkdir()
     host.install(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import pathlib
 import shutil
 import types
 
@@ -145,8 +146,7 @@ def test_added_weights_are_kept_and_chosen(slicer, panel, tmp_path):
     add_weights(slicer, panel, tmp_path / name)
     kept = panel._parameterNode.checkpoint
     assert panel._parameterNode.method == "universal"
-    assert (kept.name, kept.parent.name) == (name, "ThickToThinSR")
-    assert kept.parent != tmp_path
+    assert kept == tmp_path / "weights" / f"universal-{name}"
     assert kept.read_bytes() == (tmp_path / name).read_bytes()
     assert panel.ui.statusLabel.text.startswith("Weights added: Universal")
     assert not slicer.util.errors
@@ -158,10 +158,30 @@ def test_the_authors_weights_are_converted_without_running_them(slicer, panel, t
     add_weights(slicer, panel, tmp_path / "authors.pkl")
     assert not slicer.util.errors
     assert panel._parameterNode.method == "tvsrn"
-    assert panel._parameterNode.checkpoint.name == "authors.safetensors"
+    assert panel._parameterNode.checkpoint == tmp_path / "weights" / "tvsrn-authors.safetensors"
     panel._parameterNode.inputVolume = add_volume(slicer, ct_voxels())
     assert panel.ui.enhanceButton.enabled
     assert "weights ready" in panel.ui.methodInfoLabel.text
+
+
+def test_weights_added_before_are_there_in_another_session(slicer, panel, tmp_path):
+    packed = CHECKOUT / "Testing" / "parity" / "arrays" / "tvsrn_authors_64.pkl.xz"
+    (tmp_path / "authors.pkl").write_bytes(lzma.decompress(packed.read_bytes()))
+    add_weights(slicer, panel, tmp_path / "authors.pkl")
+    panel._parameterNode.checkpoint = pathlib.Path()
+    panel._parameterNode.inputVolume = add_volume(slicer, ct_voxels((4, 64, 64)))
+    assert "weights ready" in panel.ui.methodInfoLabel.text
+    click(panel.ui.enhanceButton)
+    wait_until(slicer, lambda: background() is None)
+    assert not slicer.util.errors
+    assert panel.ui.statusLabel.text == "Done: chest 1.0 mm"
+    # Of two, none is guessed.
+    kept = tmp_path / "weights" / "tvsrn-authors.safetensors"
+    shutil.copyfile(kept, kept.with_name("tvsrn-b.safetensors"))
+    panel.updateButtons()
+    assert not panel.ui.enhanceButton.enabled
+    assert panel.ui.enhanceButton.toolTip.startswith("2 weights files of tvsrn were added; choose one")
+    assert "2 weights files" in panel.ui.methodInfoLabel.text
 
 
 @pytest.mark.parametrize("name", ["broken.safetensors", "broken.pkl"])
@@ -171,8 +191,7 @@ def test_broken_weights_are_refused_with_a_reason_and_not_kept(slicer, panel, tm
     add_weights(slicer, panel, tmp_path / name)
     assert name in slicer.util.errors[0][0]
     assert panel._parameterNode.checkpoint == before
-    folder = tmp_path / "settings" / "ThickToThinSR"
-    assert not folder.exists() or not list(folder.iterdir())
+    assert not (tmp_path / "weights").exists()
 
 
 @pytest.fixture

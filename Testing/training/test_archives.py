@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import zipfile
 
 import pytest
@@ -73,6 +74,20 @@ def test_what_was_unpacked_before_is_kept_if_it_is_whole(downloads, tmp_path, ca
     assert prepare(command) == 0
     assert whole.stat().st_mtime_ns == stamp
     assert broken.read_bytes() == before
+
+
+def test_too_little_room_is_said_before_anything_is_unpacked_and_counts_what_is_there(
+    downloads, tmp_path, monkeypatch, capfd
+):
+    command = ["archives", str(downloads), str(tmp_path / "out"), "--any-count", "--keep", "--workers", "1"]
+    full = shutil.disk_usage(tmp_path)._replace(free=1000)
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "disk_usage", lambda path: full)
+        assert "GB are needed, 0.0 GB are free" in refusal(downloads, tmp_path, capfd, "--any-count")
+        assert not (tmp_path / "out").exists()
+    assert prepare(command) == 0
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
+    assert prepare(command) == 0
 
 
 def test_a_folder_without_archives_is_refused(tmp_path, capfd):

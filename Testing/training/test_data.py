@@ -188,6 +188,15 @@ def test_missing_partners_and_unknown_layouts_are_refused(published, tmp_path):
         find_cases(tmp_path)
 
 
+def test_a_case_in_two_splits_is_refused(tmp_path):
+    for folder in ("HD_1mm", "HD_5mm"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.nii.gz").touch()
+    (tmp_path / "split.json").write_text('{"train": ["a"], "val": [], "test": ["a.nii.gz"]}')
+    with pytest.raises(UserError, match=r"case a is listed 2 times \(train, test\)"):
+        find_cases(tmp_path)
+
+
 def test_prepared_arrays_are_mapped_and_damage_to_them_is_named(prepared, tmp_path):
     shutil.copytree(prepared, tmp_path / "data")
     case = cases_of(tmp_path / "data", "train")[0]
@@ -222,6 +231,14 @@ def test_thin_scans_on_0_to_1_make_pseudo_pairs_in_hu(published, tmp_path):
     assert prepare(["pseudo", str(tmp_path / "pairs"), str(thin)]) == 0
     case = cases_of(tmp_path / "pairs", "train")[0].read()
     assert np.ptp(np.asarray(case.thick.voxels)) > 500
+
+
+def test_a_thin_scan_both_to_validate_and_to_test_on_is_refused(published, tmp_path, capfd):
+    thin = next((published / "train" / "1mm").glob("CT1.nii.gz"))
+    command = ["pseudo", str(tmp_path / "pairs"), str(thin), "--val", "CT1", "--test", "CT1"]
+    assert prepare(command) == 2
+    assert "CT1: given to --val and to --test" in capfd.readouterr().err
+    assert not (tmp_path / "pairs").exists()
 
 
 def test_two_thin_scans_of_one_name_are_refused(published, tmp_path, capfd):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
-from Testing.command_line import expect_refusal
+from Testing.command_line import expect_refusal, write
 from ThickToThinSRLib.checkpoints import read_card
 from ThickToThinSRLib.cli import main
 from ThickToThinSRLib.files import read_volume, write_volume
@@ -40,17 +41,38 @@ def test_a_finished_run_exports_weights_with_a_card_that_enhance_takes(finished,
 
 def test_models_offers_weights_after_they_were_added(finished, tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("THICKTOTHIN_WEIGHTS", str(tmp_path / "kept"))
-    assert main(["models", "--add", str(finished / "best.safetensors")]) == 0
+    for _ in range(2):  # the same file again does no harm
+        assert main(["models", "--add", str(finished / "best.safetensors")]) == 0
     capfd.readouterr()
     assert main(["models"]) == 0
-    kept = tmp_path / "kept" / "best.safetensors"
-    assert f"added: MPU-Net step 4; to use it: --checkpoint {kept}" in capfd.readouterr().out
+    kept = tmp_path / "kept" / "mpunet-best.safetensors"
+    assert f"added: MPU-Net step 4, mpunet: {kept}" in capfd.readouterr().out
     assert kept.read_bytes() == (finished / "best.safetensors").read_bytes()
+    kept.write_bytes((finished / "last.safetensors").read_bytes())
     refused = expect_refusal(capfd, tmp_path, "models", "--add", finished / "best.safetensors")
-    assert "exists already" in refused
+    assert "other weights of this name were added before" in refused
+    assert main(["models", "--add", str(finished / "best.safetensors"), "--overwrite"]) == 0
+    assert kept.read_bytes() == (finished / "best.safetensors").read_bytes()
     kept.write_bytes(kept.read_bytes()[:100])
     assert main(["models"]) == 0
     assert f"added, but not to be used: {kept}" in capfd.readouterr().out
+
+
+def test_a_method_takes_the_weights_that_were_added_for_it_unless_there_are_several(
+    finished, tmp_path, monkeypatch, capfd
+):
+    kept = tmp_path / "kept"
+    monkeypatch.setenv("THICKTOTHIN_WEIGHTS", str(kept))
+    write(tmp_path / "thick.nrrd")
+    command = ["enhance", tmp_path / "thick.nrrd", tmp_path / "thin.nrrd", "--method", "mpunet"]
+    assert "method mpunet needs weights" in expect_refusal(capfd, tmp_path, *command)
+    assert main(["models", "--add", str(finished / "best.safetensors")]) == 0
+    assert main([*map(str, command), "--progress", "none", "--device", "cpu"]) == 0
+    provenance = json.loads((tmp_path / "thin.nrrd.provenance.json").read_text())
+    assert provenance["checkpoint"]["path"] == str(kept / "mpunet-best.safetensors")
+    shutil.copyfile(finished / "last.safetensors", kept / "mpunet-last.safetensors")
+    refused = expect_refusal(capfd, tmp_path, *command, "--overwrite")
+    assert "2 weights files of mpunet were added; choose one of them" in refused
 
 
 def test_a_file_that_holds_no_weights_is_not_added(tmp_path, monkeypatch, capfd):

@@ -93,6 +93,7 @@ def test_a_damaged_state_is_named(prepared, tmp_path, capfd):
         ("mpunet", ["factor=4"], "its pairs have the factor 5, the network 4"),
         ("mpunet", ["learnin_rate=1"], "--set learnin_rate=1: needs key=value with a key of: crop,"),
         ("mpunet", ["batch=two"], "--set batch=two: needs an int"),
+        ("mpunet", ["seed=100000000000000000000"], "seed must lie under 2**63, not at 100000000000000000000"),
         ("mpunet", ["loss=l3"], "loss must be one of l1, mse, not 'l3'"),
         ("mpunet", ["learning_rate=-1"], "learning_rate must be positive"),
         ("sr4zct", [], "sr4zct needs no training beforehand: python -m training.benchmark"),
@@ -116,8 +117,9 @@ def test_a_training_asked_to_stop_saves_its_state_and_says_so(prepared, tmp_path
     training = subprocess.Popen(
         command, env=ENVIRONMENT, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    deadline = time.monotonic() + 100
-    while not (run / "log.jsonl").exists() and training.poll() is None and time.monotonic() < deadline:
+    deadline, log = time.monotonic() + 100, run / "log.jsonl"
+    while not (log.exists() and log.stat().st_size) and time.monotonic() < deadline:
+        assert training.poll() is None
         time.sleep(0.05)
     training.send_signal(signal.SIGTERM)
     _, err = training.communicate(timeout=100)

@@ -86,8 +86,8 @@ def _say(label, text):
 
 
 def _cardOf(method, checkpoint):
-    path = checkpoint or weights.bundled(method)
     try:
+        path = checkpoint or weights.available(method)
         return weights.description(path) if path else ""
     except UserError as error:
         return str(error)

@@ -1,7 +1,10 @@
 """The module's Logic: from nodes and choices to workers, and from their results to nodes."""
 
+import pathlib
+
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
+from ThickToThinSRLib.added_weights import add_weights
 from ThickToThinSRLib.enhance import DEFAULT_SPACING
 from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.worker_process import WorkerProcess, run
@@ -168,15 +171,17 @@ class ThickToThinSRLogic(ScriptedLoadableModuleLogic):
             onFinished or _ignore,
         )
 
-    def importWeights(self, source, target, onFinished):
-        """Convert weights of the TVSRN or CTH-Net authors in the background; nothing in them is run."""
+    def importWeights(self, source, onFinished):
+        """Convert and add weights of the TVSRN or CTH-Net authors in the background; nothing in them is run.
+
+        :param onFinished: onFinished(kept, None) or onFinished(None, error).
+        """
         BackgroundRun.refuseSecond()
         self.installDependencies()
         folder = job.temporaryFolder()
-        worker = WorkerProcess(
-            job.pythonProgram(), source, target, folder.name, command="import-checkpoint", overwrite=True
-        )
-        self._launch(worker, folder, _ignore, lambda report: target, onFinished)
+        target = pathlib.Path(folder.name) / f"{source.stem}.safetensors"
+        worker = WorkerProcess(job.pythonProgram(), source, target, folder.name, command="import-checkpoint")
+        self._launch(worker, folder, _ignore, lambda report: add_weights(target), onFinished)
 
     def _prepare(self, inputNode, outputNode, method, checkpoint, spacing, thickness=None, **options):
         BackgroundRun.refuseSecond()

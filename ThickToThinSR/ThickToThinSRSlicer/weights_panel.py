@@ -4,13 +4,12 @@ import pathlib
 
 import qt
 
+from ThickToThinSRLib.added_weights import add_weights
 from ThickToThinSRLib.errors import UserError
-
-from . import weights
 
 
 class WeightsPanel:
-    """:param startImport: startImport(source, target, onFinished) converts an authors' file.
+    """:param startImport: startImport(source, onFinished) converts and adds an authors' file.
     :param onAdded: onAdded(path, None) or onAdded(None, error).
     """
 
@@ -29,10 +28,8 @@ class WeightsPanel:
         path = pathlib.Path(path)
         try:
             if path.suffix == ".safetensors":
-                self._onAdded(weights.keep(path), None)
+                self._onAdded(add_weights(path), None)
             else:
-                folder = weights.userFolder()
-                folder.mkdir(parents=True, exist_ok=True)
-                self._startImport(path, folder / f"{path.stem}.safetensors", self._onAdded)
+                self._startImport(path, self._onAdded)
         except (UserError, OSError) as error:
             self._onAdded(None, error)

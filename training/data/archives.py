@@ -7,6 +7,7 @@ import shutil
 import zipfile
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from ThickToThinSRLib.errors import UserError
@@ -39,24 +40,31 @@ def unpack_archives(
     if not archives:
         raise UserError(f"{folder}: no zip archive here; download the three of Zenodo record 17239183")
     members = [member for path in archives for member in _members(path)]
-    counts: dict[tuple[str, str], set[str]] = {}
-    for _, _, split, kind, name in members:
-        counts.setdefault((split, kind), set()).add(name)
+    places = {member.place for member in members}
     for split, number in (expected or {}).items():
         for kind in ("1mm", "5mm"):
-            found = len(counts.get((split, kind), ()))
+            found = sum(place.startswith(f"{split}/{kind}/") for place in places)
             if found != number:
                 raise UserError(
                     f"{folder}: {found} {kind} files for {split}, not {number}; is an archive missing? "
                     "(--any-count takes what is there)"
                 )
-    _check_room(target, sum(info.file_size for _, info, *_ in members))
-    for number, (path, info, split, kind, name) in enumerate(members, start=1):
-        _extract(path, info, target / split / kind / name)
-        say(f"unpacked {number}/{len(members)} {split}/{kind}/{name}")
+    _check_room(target, sum(m.info.file_size for m in members if not (target / m.place).is_file()))
+    for number, member in enumerate(members, start=1):
+        _extract(member, target / member.place)
+        say(f"unpacked {number}/{len(members)} {member.place}")
 
 
-def _members(path: Path) -> list[tuple[Path, zipfile.ZipInfo, str, str, str]]:
+@dataclass(frozen=True)
+class _Member:
+    """A scan in an archive, and its place ``{split}/{1mm,5mm}/NAME`` in the layout."""
+
+    archive: Path
+    info: zipfile.ZipInfo
+    place: str
+
+
+def _members(path: Path) -> list[_Member]:
     try:
         with zipfile.ZipFile(path) as archive:
             infos = archive.infolist()
@@ -70,13 +78,14 @@ def _members(path: Path) -> list[tuple[Path, zipfile.ZipInfo, str, str, str]]:
         split = (match[1] or next((s for s in RELEASED_COUNTS if s in path.stem.lower()), "")).lower()
         if not split:
             raise UserError(f"{path}: neither its name nor {info.filename} says train, val or test")
-        found.append((path, info, split, match[2].lower(), match[3]))
+        found.append(_Member(path, info, f"{split}/{match[2].lower()}/{match[3]}"))
     if not found:
         raise UserError(f"{path}: holds no {{1mm,5mm}}/*.nii.gz; is it an archive of RPLHR-CT?")
     return found
 
 
-def _extract(path: Path, info: zipfile.ZipInfo, target: Path) -> None:
+def _extract(member: _Member, target: Path) -> None:
+    path, info = member.archive, member.info
     if target.is_file() and target.stat().st_size == info.file_size and _crc(target) == info.CRC:
         return
     target.parent.mkdir(parents=True, exist_ok=True)

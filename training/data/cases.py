@@ -150,7 +150,7 @@ def _rplhr(folder: Path) -> list[Case]:
 def _paired(folder: Path) -> list[Case]:
     thick, thin = (_volumes(folder / kind) for kind in ("HD_5mm", "HD_1mm"))
     split = _split_file(folder)
-    found = []
+    found: list[Case] = []
     for name in SPLITS:
         for case in split.get(name, []):
             case = case if case in thick else _stem(Path(str(case)))
@@ -158,7 +158,18 @@ def _paired(folder: Path) -> list[Case]:
                 lacking = "HD_5mm" if case not in thick else "HD_1mm"
                 raise UserError(f"{folder}: case {case} of split {name!r} is missing in {lacking}")
             found.append(Case(case, name, thick[case], thin[case]))
+    _check_once(folder, found)
     return found
+
+
+def _check_once(folder: Path, cases: list[Case]) -> None:
+    """No patient is trained and tested on, or counted twice."""
+    splits: dict[str, list[str]] = {}
+    for case in cases:
+        splits.setdefault(case.name, []).append(case.split)
+    for name, found in splits.items():
+        if len(found) > 1:
+            raise UserError(f"{folder}: case {name} is listed {len(found)} times ({', '.join(found)})")
 
 
 def _split_file(folder: Path) -> dict[str, list[str]]:

@@ -66,7 +66,7 @@ class Settings:
     validation_crop : int
         Side of the central region that the validation predicts, pixels.
     stage_one : float
-        For systems trained in two stages: the first stage's share of the steps.
+        For systems trained in two stages: the first stage's share of the steps that the run began with.
     precision : {"auto", "float32", "bfloat16", "float16"}
         auto: bfloat16 on a GPU that has it, else float32.
     gradient_checkpointing : bool
@@ -181,6 +181,8 @@ def checked(settings: Settings) -> Settings:
     for key in ("flip", "average", "stage_one"):
         if not 0 <= getattr(settings, key) <= 1:
             raise UserError(f"{key} must lie between 0 and 1, not {getattr(settings, key)}")
+    if settings.seed >= 2**63:
+        raise UserError(f"seed must lie under 2**63, not at {settings.seed}")
     if not settings.learning_rate > 0:
         raise UserError(f"learning_rate must be positive, not {settings.learning_rate}")
     return settings
