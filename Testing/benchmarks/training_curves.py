@@ -100,12 +100,12 @@ def draw(runs: dict[str, list[list[dict]]], path: Path) -> None:
         validated = [line for line in held_out if line["validation"]]
         right = axes.twinx()
         error = [3072 * line["validation"]["l1"] for line in validated]
-        right.semilogy([line["step"] for line in validated], error, "C1", label="held-out case")
-        right.set_ylabel("held-out error (HU)")
+        right.plot([line["step"] for line in validated], error, "C1", label="held-out case")
+        right.set(ylabel="held-out error (HU)", ylim=(0, 1.05 * max(error)))
         if panel == 1:
             handles = [*axes.get_lines(), *right.get_lines()]
             axes.legend(handles, [line.get_label() for line in handles], loc="center right", fontsize=8)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=80)
 
 
 if __name__ == "__main__":
