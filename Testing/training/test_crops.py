@@ -1,4 +1,4 @@
-"""Training crops: the thin one lies over the thick one, every place and case is drawn, processes share them."""
+"""Training crops: thin over thick, drawn from every place and case, shared by the processes."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_thick_and_thin_crop_are_the_same_place_of_both_scans(cases, window, fli
         thick, thin, where = crops[number]
         assert thick.shape == (1, window.depth, SIDE, SIDE)
         assert thin.shape == (1, window.outputs, SIDE, SIDE)
-        assert 0 <= thin.min()
+        assert thin.min() >= 0
         assert thin.max() <= 1
         step = -1 if flip else 1
         thick, thin = hu(thick)[..., ::step], hu(thin)[..., ::step]
