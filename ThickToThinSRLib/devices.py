@@ -124,7 +124,13 @@ class Runner:
         tensor = torch.from_numpy(tile)[None, None].to(self.device)
         if self.precision == "auto":
             self.precision = self._precise_enough(tensor)
-        return self._forward(tensor, self.precision)[0, 0].float().cpu().numpy()
+        predicted = self._forward(tensor, self.precision)[0, 0].float().cpu().numpy()
+        if not np.isfinite(predicted).all():
+            raise UserError(
+                f"the network's result is no number in places (precision {self.precision}): are its weights "
+                "those of a training that went wrong? If not, use --precision float32"
+            )
+        return predicted
 
     def _forward(self, tensor: torch.Tensor, precision: str) -> torch.Tensor:
         try:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +45,8 @@ class Options:
         Weights, for methods that run a network.
     tiling : {"seamless", "authors"}
         How windows lie.
+    tile : int, optional
+        Side of the tiles in the authors' tiling, pixels; by default that of the crops in training.
     consistency : bool
         Whether a network's result is made consistent with the input.
     device, precision : str
@@ -68,6 +70,7 @@ class Options:
     axis: int = 2
     checkpoint: Path | None = None
     tiling: str = "seamless"
+    tile: int | None = None
     consistency: bool = True
     device: str = "auto"
     precision: str = "auto"
@@ -140,6 +143,8 @@ def enhance_by_network(
         raise UserError(f"tiling must be one of {', '.join(TILINGS)}, not {options.tiling!r}")
     network = load_network(options.checkpoint)
     window, thick = network.window, volume.slices_first(options.axis)
+    if options.tile is not None:
+        window = replace(window, tile=options.tile)
     native = acquisition.spacing / window.factor
     released = options.tiling == "authors"
     resampled = abs(target_spacing / native - 1) > 1e-6

@@ -6,6 +6,7 @@ import contextlib
 import math
 import signal
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,11 @@ class Fit:
             raise UserError(
                 f"crop must be a multiple of {window.multiple} for {recipe.network}, not {settings.crop}"
             )
+        if settings.validation_crop < window.multiple:
+            raise UserError(
+                f"validation_crop must be {window.multiple} or more for {recipe.network}, not "
+                f"{settings.validation_crop}"
+            )
         self.crops = Crops(splits["train"], window, plan)
         together = settings.batch * ranks.world
         self.steps_per_epoch = -(-len(self.crops) // together)
@@ -90,7 +96,7 @@ class Fit:
             self.objective = DistributedDataParallel(self.objective, ids, find_unused_parameters=unused)
         self.cubic = CubicWindow(window, ranks.device)
         self.precision = _precision(settings.precision, ranks.device)
-        self.scaler = torch.amp.GradScaler(enabled=self.precision == torch.float16)
+        self.scaler = torch.amp.GradScaler(ranks.device.type, enabled=self.precision == torch.float16)
         self.interrupted = False
 
     def resume(self) -> bool:
@@ -129,7 +135,7 @@ class Fit:
         self.since, self.saved_at = time.monotonic(), time.monotonic()
         self.started, self.taken = time.monotonic(), 0
         reason = self._end_reason()
-        for thick, thin, places in () if reason else self._loader():
+        for thick, thin, places in () if reason else self._crops():
             self._one_step(thick, thin, places)
             if self.step % self.steps_per_epoch == 0:
                 self._end_of_epoch()
@@ -145,6 +151,18 @@ class Fit:
             self._keep_if_best(self._validated())
         self._save()
         self.log.say(f"ended after {self.step} steps: {reason or 'all steps are done'}")
+
+    def _crops(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, list[str]]]:
+        try:
+            yield from self._loader()
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            self._save()
+            raise UserError(
+                f"a process that reads crops was killed ({error}), perhaps for lack of memory; the state of "
+                f"step {self.step} is saved: go on with --resume, and fewer workers"
+            ) from error
 
     def _loader(self) -> DataLoader:
         settings, ranks = self.settings, self.ranks
@@ -162,6 +180,7 @@ class Fit:
             batch_sampler=sampler,
             num_workers=settings.workers,
             pin_memory=ranks.device.type == "cuda",
+            worker_init_fn=_leave_stopping_to_the_training,
             multiprocessing_context="spawn" if settings.workers else None,
         )
 
@@ -178,16 +197,13 @@ class Fit:
         cubic = decibels(self.cubic(thick), thin)
         measured = torch.stack([loss.detach(), decibels(prediction, thin), cubic]).tolist()
         measured = self.ranks.mean(measured)
-        if not math.isfinite(measured[0]):
-            raise UserError(
-                f"the loss became {measured[0]} at step {self.step + 1} ({'; '.join(places)}); the state "
-                "saved before is untouched: try a lower learning_rate, clip_norm=1 or precision=float32"
-            )
+        self._check_finite("the loss", measured[0], places)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
-        if settings.clip_norm:
-            self.scaler.unscale_(self.optimizer)
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip_norm)
+        self.scaler.unscale_(self.optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip_norm or math.inf)
+        if not self.scaler.is_enabled():  # which leaves such steps out and lowers its scale
+            self._check_finite("the gradient", float(norm), places)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         if self.average is not None:
@@ -198,6 +214,13 @@ class Fit:
         self.schedule_validated = False
         self.sums = [total + value for total, value in zip(self.sums, measured, strict=True)]
         self.log.step(measured[0], measured[1], self._rate())
+
+    def _check_finite(self, what: str, value: float, places: list[str]) -> None:
+        if not math.isfinite(value):
+            raise UserError(
+                f"{what} became {value} at step {self.step + 1} ({'; '.join(places)}); what was saved before "
+                "is untouched: try a lower learning_rate, clip_norm=1 or precision=float32"
+            )
 
     def _rate(self) -> float:
         return self.taken / max(1e-9, time.monotonic() - self.started)
@@ -242,6 +265,7 @@ class Fit:
         found = validate(self.network, self.splits["val"], self.settings.validation_crop, self.ranks)
         if kept is not None:
             self.network.load_state_dict(kept)
+        self._check_finite("the validation's PSNR", found["psnr"], ["validation"])
         picture = found.pop("picture")
         if picture is not None:
             self.log.picture(picture, self.step)
@@ -275,6 +299,8 @@ class Fit:
         self.since = now
 
     def _save(self) -> None:
+        for name, weights in self.network.named_parameters():
+            self._check_finite("a weight", float(weights.detach().abs().max()), [name])
         self._count_seconds()
         self.saved_at = time.monotonic()
         if not self.ranks.first:
@@ -318,6 +344,12 @@ class Fit:
         finally:
             for number, handler in former.items():
                 signal.signal(number, handler)
+
+
+def _leave_stopping_to_the_training(number: int) -> None:
+    """In a process that reads crops: a signal to the whole group is answered by the training alone."""
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, signal.SIG_IGN)
 
 
 def _precision(name: str, device: torch.device) -> torch.dtype:

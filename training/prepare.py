@@ -26,7 +26,7 @@ from ThickToThinSRLib.intensity import detect_intensity, to_hu
 from .command import run
 from .data.archives import RELEASED_COUNTS, unpack_archives
 from .data.arrays import prepare_cases, write_index, write_pair
-from .data.cases import find_cases
+from .data.cases import INDEX, find_cases
 from .data.lookalike import write_lookalike
 from .data.pseudo import pseudo_pair
 
@@ -88,6 +88,8 @@ def _archives(options) -> None:
 
 
 def _folder(options) -> None:
+    if options.output.resolve() == options.source.resolve():
+        raise UserError(f"{options.output}: holds the data themselves; give another folder for the arrays")
     _prepare(options.source, options, str(options.source))
 
 
@@ -110,6 +112,8 @@ def _pseudo(options) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise UserError(f"{', '.join(twice)}: more than one scan has this name; rename the files or folders")
+    if (options.output / INDEX).exists():
+        raise UserError(f"{options.output}: holds prepared data already; choose another folder")
     options.output.mkdir(parents=True, exist_ok=True)
     entries = []
     for name, path in zip(names, options.thin, strict=True):
@@ -124,6 +128,9 @@ def _pseudo(options) -> None:
 
 
 def _lookalike(options) -> None:
+    cases, side, slices = options.cases, options.side, options.thick_slices
+    if min(cases) < 0 or not sum(cases) or side < 16 or slices < 3:
+        raise UserError("needs one case or more, a side of 16 pixels or more and 3 thick slices or more")
     write_lookalike(options.output, tuple(options.cases), options.side, options.thick_slices)
 
 

@@ -15,6 +15,7 @@ from .recipes import Recipe, find_recipe
 from .recipes.base import Settings
 
 RUN_FILE = "run.json"
+_KEYS = ("recipe", "arguments", "settings", "data", "cases", "processes", "starts")
 # What may be another when a run goes on: it changes no step that was done.
 _MAY_CHANGE = ("steps", "epochs", "workers", "save_seconds", "most_idle_epochs", "most_drops")
 
@@ -64,13 +65,18 @@ def check_resuming(
 
 
 def stored_recipe(folder: Path) -> Recipe:
-    """The recipe of a run's folder, as it was started."""
+    """The recipe of a run's folder, as it was started last."""
     facts = _facts(folder)
     try:
         recipe = find_recipe(facts["recipe"])
         return replace(recipe, arguments=facts["arguments"], settings=Settings(**facts["settings"]))
     except TypeError as error:
         raise UserError(f"{folder / RUN_FILE}: damaged description of a run ({error})") from error
+
+
+def earlier_starts(folder: Path) -> list[dict[str, Any]]:
+    """After which step, by which code and command the run was started each time."""
+    return _facts(folder)["starts"]
 
 
 def sizes(cases: Iterable[Case]) -> dict[str, dict[str, list[int] | None]]:
@@ -94,6 +100,6 @@ def _facts(folder: Path) -> dict[str, Any]:
     path = folder / RUN_FILE
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
-        return {key: facts[key] for key in ("recipe", "arguments", "settings", "data", "cases", "processes")}
+        return {key: facts[key] for key in _KEYS}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: damaged description of a run ({error!r})") from error

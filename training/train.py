@@ -23,7 +23,7 @@ from .data.arrays import prepare_cases
 from .data.cases import INDEX, SPLITS, Case, find_cases
 from .ranks import Ranks, joined
 from .recipes import NAMES, Recipe, find_recipe
-from .resuming import RUN_FILE, check_resuming, sizes, stored_recipe
+from .resuming import RUN_FILE, check_resuming, earlier_starts, sizes, stored_recipe
 
 DATA = "data"  # in the run's folder, where the data were not prepared before
 
@@ -67,10 +67,10 @@ def train(options: argparse.Namespace) -> None:
         recipe = stored_recipe(options.output).changed(options.assignments)
     splits, origin = _splits(options, recipe, ranks)
     fit = Fit(recipe, splits, options.output, ranks, origin)
-    if not options.resume and ranks.first:
-        _describe(recipe, options, splits, ranks)
     if options.resume and fit.resume() and ranks.first:
         print(f"{options.output}: going on after step {fit.step}")
+    if ranks.first:
+        _describe(recipe, options, splits, ranks, fit.step)
     fit.run()
 
 
@@ -99,9 +99,15 @@ def _fault(recipe: Recipe, options: argparse.Namespace, ranks: Ranks) -> str | N
 
 
 def _describe(
-    recipe: Recipe, options: argparse.Namespace, splits: dict[str, list[Case]], ranks: Ranks
+    recipe: Recipe, options: argparse.Namespace, splits: dict[str, list[Case]], ranks: Ranks, step: int
 ) -> None:
-    """Write the run's file: recipe, data and code."""
+    """Write the run's file: recipe and data as they are now, and the code of every start."""
+    start = {
+        "after_step": step,
+        "program": f"thicktothin {__version__}",
+        "commit": _commit(),
+        "command": sys.argv,
+    }
     facts = {
         "recipe": recipe.name,
         "arguments": recipe.arguments,
@@ -109,9 +115,7 @@ def _describe(
         "data": str(options.data.resolve()),
         "cases": sizes([case for cases in splits.values() for case in cases]),
         "processes": ranks.world,
-        "program": f"thicktothin {__version__}",
-        "commit": _commit(),
-        "command": sys.argv,
+        "starts": [*(earlier_starts(options.output) if options.resume else []), start],
     }
     with replacing(options.output / RUN_FILE, ".json") as temporary:
         temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")

@@ -48,7 +48,12 @@ def _score(network, case: Case, side: int, device: torch.device) -> tuple[float,
         raise UserError(f"case {case.name}: {len(thick)} thick slices are too few to validate on")
     whole = replace(window, tile=thick.shape[1])
     # The region is one tile, as in the released code.
-    predicted = predict(thick, whole, "authors", Runner(network, whole, 1.0, str(device), "float32"))
+    runner = Runner(network, whole, 1.0, str(device), "float32")
+    predicted = predict(thick, whole, "authors", runner)
+    if runner.device != device:
+        # A user's volume may be finished on the CPU; a training must not go on there.
+        network.to(device)
+        raise UserError(f"{device} has no memory to validate on {case.name}: set a smaller validation_crop")
     truth = np.clip(to_unit(thin.astype(np.float32)), 0, 1)
     kept = slice(OFFICIAL_DROP, -OFFICIAL_DROP)
     l1 = float(np.abs(np.clip(predicted[kept], 0, 1) - truth[kept]).mean(dtype=np.float64))

@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from Testing.make_dicom import ct_series, write_series
 from Testing.training.runs import quiet_prepare
@@ -14,6 +15,7 @@ from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.files import read_volume, write_volume
 from ThickToThinSRLib.intensity import to_hu
 from ThickToThinSRLib.volume import Volume
+from training.data.alignment import measure_alignment
 from training.data.cases import cases_of, find_cases
 from training.data.checks import check_pair
 from training.data.pseudo import pseudo_pair
@@ -137,6 +139,61 @@ def pseudo_like(thin, pair):
     return Volume(np.rint(means).astype(np.int16), pair.thick.spacing, slice_axis=2)
 
 
+def test_a_far_displaced_pair_is_said_to_be_so(pair):
+    thin = np.asarray(pair.thin.voxels)
+    away = pseudo_like(np.roll(thin, -7, axis=0), pair)
+    fault = measure_alignment(away.voxels, thin, 3)
+    assert fault.fault().endswith(f"{fault.offset:+d} or more thin slices") == (
+        abs(fault.offset) == fault.reach
+    )
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(0, 2), (-3, 0), (5, -4)])
+def test_a_pair_displaced_within_its_slices_is_refused_with_the_shift(rows, columns):
+    rng = np.random.default_rng(0)
+    scene = ndimage.gaussian_filter(rng.normal(0, 1, (40, 80, 80)), (2, 3, 3))
+    scene = (2000 * scene / np.abs(scene).max()).astype(np.float32)
+    thin = scene[:31, 10:-10, 10:-10]
+    moved = scene[:31, 10 - rows : 70 - rows, 10 - columns : 70 - columns]
+    thick = np.stack([moved[max(0, i - 2) : i + 3].mean(axis=0) for i in range(0, 31, 5)])
+    found = measure_alignment(thick, thin, 5)
+    assert found.shift == (rows, columns)
+    assert f"displaced by {rows:+d} rows and {columns:+d} columns" in found.fault()
+
+
+def test_values_that_are_no_hu_are_refused(pair):
+    stored = Volume(np.asarray(pair.thick.voxels) + 1024, pair.thick.spacing, slice_axis=2)
+    overshooting = Volume(np.asarray(pair.thin.voxels) / 3000.0, pair.thin.spacing, slice_axis=2)
+    with pytest.raises(
+        UserError, match=r"case x: the thick scan's values, .* are neither HU nor on \[0, 1\]"
+    ):
+        check_pair("x", type(pair)(stored, pair.thin), 3)
+    with pytest.raises(UserError, match="case x: the thin scan's values"):
+        check_pair("x", type(pair)(pair.thick, overshooting), 3)
+
+
+@pytest.mark.parametrize(
+    ("thick", "thin", "words"),
+    [
+        ((10.0, 10.0, 3.0), (10.2, 10.3, 1.0), "pixels of 10 x 10 mm .thick. and 10.2 x 10.3 mm .thin."),
+        (
+            (10.0, 10.0, 5.0),
+            (10.0, 10.0, 1.0),
+            "slices every 5 mm .thick. and 1 mm .thin. do not have the factor 3",
+        ),
+    ],
+)
+def test_spacings_that_contradict_the_pair_are_refused(pair, thick, thin, words):
+    volumes = [Volume(v.voxels, s, slice_axis=2) for v, s in ((pair.thick, thick), (pair.thin, thin))]
+    with pytest.raises(UserError, match=words):
+        check_pair("x", type(pair)(*volumes), 3)
+
+
+def test_files_without_spacing_are_accepted(pair):
+    volumes = [Volume(v.voxels, (1.0, 1.0, 1.0), slice_axis=2) for v in (pair.thick, pair.thin)]
+    check_pair("x", type(pair)(*volumes), 3)
+
+
 def test_reversed_other_and_short_scans_are_refused(pair, prepared):
     thick, thin = pair.thick, pair.thin
     turned = Volume(np.asarray(thick.voxels)[::-1], thick.spacing, slice_axis=2)
@@ -220,10 +277,27 @@ def test_pseudo_pairs_of_thin_scans_make_a_data_set(published, tmp_path):
         write_volume(Volume(hu, scan.spacing, scan.origin, scan.direction), tmp_path / path.name)
     command[2:4] = [str(tmp_path / path.name) for path in thin]
     assert prepare(command) == 0
+    assert prepare(command) == 2, "what is there is not replaced"
     pair = cases_of(tmp_path / "out", "val")[0].read()
     thick, fine = np.asarray(pair.thick.voxels), np.asarray(pair.thin.voxels)
     assert len(fine) == 5 * (len(thick) - 1) + 1
     assert np.abs(fine[3:8].mean(axis=0) - thick[1]).max() <= 0.5 + 1e-6
+
+
+def test_a_pseudo_pair_lies_where_its_scan_lay():
+    rng = np.random.default_rng(0)
+    turn = np.array([[0.0, 0.6, 0.8], [1.0, 0.0, 0.0], [0.0, 0.8, -0.6]])  # slices along the first index axis
+    scan = Volume(
+        rng.integers(-1000, 1000, (9, 8, 23)).astype(np.int16), (1.0, 0.7, 0.8), (5.0, -3.0, 9.0),
+        turn[:, [2, 0, 1]], slice_axis=0,
+    )  # fmt: skip
+    pair = pseudo_pair(scan, 5)
+    assert pair.thick.spacing == (0.7, 0.8, 5.0)
+    for volume in (pair.thick, pair.thin):
+        np.testing.assert_allclose(volume.direction, turn)
+        np.testing.assert_allclose(volume.origin, np.array(scan.origin) + 2.0 * turn[:, 2])
+    # The voxel of the thin one at its origin is the scan's at that place: the third along the first axis.
+    np.testing.assert_array_equal(pair.thin.voxels[0], scan.voxels[:, :, 2])
 
 
 def test_thin_scans_on_0_to_1_make_pseudo_pairs_in_hu(published, tmp_path):
@@ -239,6 +313,19 @@ def test_a_thin_scan_both_to_validate_and_to_test_on_is_refused(published, tmp_p
     assert prepare(command) == 2
     assert "CT1: given to --val and to --test" in capfd.readouterr().err
     assert not (tmp_path / "pairs").exists()
+
+
+def test_a_data_set_is_not_prepared_into_itself(published, capfd):
+    before = sorted(published.rglob("*"))
+    assert prepare(["folder", str(published), str(published), "--workers", "1"]) == 2
+    assert "holds the data themselves" in capfd.readouterr().err
+    assert sorted(published.rglob("*")) == before
+
+
+@pytest.mark.parametrize("options", [["--side", "0"], ["--cases", "0", "0", "0"], ["--thick-slices", "1"]])
+def test_a_look_alike_of_nothing_is_refused(tmp_path, capfd, options):
+    assert prepare(["lookalike", str(tmp_path / "out"), *options]) == 2
+    assert "needs one case or more" in capfd.readouterr().err
 
 
 def test_two_thin_scans_of_one_name_are_refused(published, tmp_path, capfd):

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors import safe_open
 
 from Testing.command_line import ENVIRONMENT, REPOSITORY
 from training.train import main
@@ -47,6 +52,95 @@ def test_a_loss_that_is_no_number_ends_the_run_and_leaves_the_state_before(prepa
     assert train("mpunet", data, run, "steps=4", resume=True) == 0
     assert train("mpunet", data, tmp_path / "whole", "steps=4") == 0
     assert same(weights(run), weights(tmp_path / "whole"))
+
+
+def test_a_gradient_that_is_no_number_ends_the_run_before_it_does_harm(
+    prepared, tmp_path, capfd, monkeypatch
+):
+    run = tmp_path / "run"
+    assert train("mpunet", prepared, run, "steps=2", "validate_below=10", "validate_every=1") == 0
+    before = {name: (run / f"{name}.safetensors").read_bytes() for name in ("state", "best", "last")}
+    from training import fit
+
+    class Spoiled(fit.CubicWindow):  # called between the loss and the way back
+        def __call__(self, thick):
+            next(training.network.parameters()).register_hook(lambda gradient: gradient * float("nan"))
+            return super().__call__(thick)
+
+    built, training = fit.Fit.__init__, None
+
+    def building(self, *arguments):
+        nonlocal training
+        built(self, *arguments)
+        training = self
+
+    monkeypatch.setattr(fit, "CubicWindow", Spoiled)
+    monkeypatch.setattr(fit.Fit, "__init__", building)
+    settings = ["steps=4", "validate_below=10", "validate_every=1"]
+    capfd.readouterr()
+    assert train("mpunet", prepared, run, *settings, resume=True) == 2
+    assert one_line(capfd).startswith("training: the gradient became nan at step 3 (CT")
+    assert {name: (run / f"{name}.safetensors").read_bytes() for name in before} == before
+
+
+def test_weights_beyond_all_numbers_are_not_saved(prepared, tmp_path, capfd, monkeypatch):
+    run = tmp_path / "run"
+    assert train("mpunet", prepared, run, "steps=1") == 0
+    before = (run / "state.safetensors").read_bytes()
+    step = torch.optim.Adam.step
+    monkeypatch.setattr(
+        torch.optim.Adam,
+        "step",
+        lambda self: (step(self), self.param_groups[0]["params"][0].data.fill_(float("inf"))),
+    )
+    capfd.readouterr()
+    assert train("mpunet", prepared, run, "steps=3", "save_seconds=0", resume=True) == 2
+    assert "training: a weight became inf at step 3 (" in one_line(capfd)
+    assert (run / "state.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize("signalled", ["group", "loader"])
+def test_signals_to_the_processes_that_read_crops_lose_nothing(prepared, tmp_path, signalled):
+    run = tmp_path / "run"
+    settings = ["steps=100000", "workers=2", "save_seconds=1000", "validate_below=0"]
+    command = [sys.executable, "-m", "training.train", *arguments("mpunet", prepared, run, *settings)]
+    training = subprocess.Popen(
+        command, env=ENVIRONMENT, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        wait_for_a_line(run / "log.jsonl", training)
+        if signalled == "group":
+            os.killpg(training.pid, signal.SIGTERM)
+        else:
+            os.kill(loaders_of(training.pid)[0], signal.SIGKILL)
+        _, err = training.communicate(timeout=100)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(training.pid, signal.SIGKILL)
+    last = err.replace("\r", "\n").rstrip().splitlines()[-1]
+    if signalled == "group":
+        assert (training.returncode, last) == (3, "training: stopped"), err
+    else:
+        assert training.returncode == 2, err
+        assert last.startswith("training: a process that reads crops was killed (DataLoader worker")
+    assert "Traceback" not in err
+    step = json.loads(safe_open(run / "state.safetensors", "pt").metadata()["state"])["counters"]["step"]
+    assert step >= 2
+
+
+def loaders_of(pid):
+    """Its child processes that read crops; another child is multiprocessing's own."""
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in found if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text()]
+
+
+def wait_for_a_line(log, training):
+    """Until the first epoch's line is there; the training must live."""
+    deadline = time.monotonic() + 100
+    while not (log.exists() and log.stat().st_size) and time.monotonic() < deadline:
+        assert training.poll() is None
+        time.sleep(0.05)
 
 
 def test_an_empty_split_is_refused_before_the_run_exists(prepared, tmp_path, capfd):
@@ -93,9 +187,14 @@ def test_a_damaged_state_is_named(prepared, tmp_path, capfd):
         ("mpunet", ["factor=4"], "its pairs have the factor 5, the network 4"),
         ("mpunet", ["learnin_rate=1"], "--set learnin_rate=1: needs key=value with a key of: crop,"),
         ("mpunet", ["batch=two"], "--set batch=two: needs an int"),
-        ("mpunet", ["seed=100000000000000000000"], "seed must lie under 2**63, not at 100000000000000000000"),
+        ("mpunet", ["seed=100000000000000000000"], "seed must lie between 0 and 9223372036854775807"),
+        ("mpunet", ["workers=999999"], "workers must lie between 0 and 256, not 999999"),
+        ("mpunet", ["average=1"], "average must be at least 0 and under 1, not 1.0"),
+        ("mpunet", ["drop_factor=-1"], "drop_factor must lie between 0 and 1, not -1.0"),
+        ("mpunet", ["validate_below=nan"], "validate_below must be 0 or more, not nan"),
+        ("mpunet", ["validation_crop=2"], "validation_crop must be 4 or more for mpunet, not 2"),
         ("mpunet", ["loss=l3"], "loss must be one of l1, mse, not 'l3'"),
-        ("mpunet", ["learning_rate=-1"], "learning_rate must be positive"),
+        ("mpunet", ["learning_rate=-1"], "learning_rate must lie between 0 and 1, not -1"),
         ("sr4zct", [], "sr4zct needs no training beforehand: python -m training.benchmark"),
         ("tvsm", [], "no recipe 'tvsm'; there are: interpolation, tvsrn"),
     ],
@@ -117,10 +216,7 @@ def test_a_training_asked_to_stop_saves_its_state_and_says_so(prepared, tmp_path
     training = subprocess.Popen(
         command, env=ENVIRONMENT, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    deadline, log = time.monotonic() + 100, run / "log.jsonl"
-    while not (log.exists() and log.stat().st_size) and time.monotonic() < deadline:
-        assert training.poll() is None
-        time.sleep(0.05)
+    wait_for_a_line(run / "log.jsonl", training)
     training.send_signal(signal.SIGTERM)
     _, err = training.communicate(timeout=100)
     assert training.returncode == 3, err

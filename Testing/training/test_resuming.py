@@ -43,6 +43,14 @@ def test_the_runs_file_holds_the_index_of_its_data(begun):
     }
 
 
+def test_a_run_remembers_what_it_was_told_when_it_went_on(begun):
+    data, run = begun
+    assert train("mpunet", data, run, "steps=3", resume=True) == 0
+    facts = json.loads((run / "run.json").read_text())
+    assert facts["settings"]["steps"] == 3
+    assert [start["after_step"] for start in facts["starts"]] == [0, 1]
+
+
 def test_a_run_goes_on_with_its_data_wherever_they_are_now(begun, tmp_path):
     data, run = begun
     data.rename(tmp_path / "moved")

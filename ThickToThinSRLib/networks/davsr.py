@@ -81,11 +81,14 @@ def upsampling_head(features: int, factor: int) -> nn.Sequential:
 def in_plane_pair(images: torch.Tensor, factor: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Degrade images along their rows as slices are thickened: (B, 1, H, W) -> low (B, 1, n, W) and truth.
 
-    Row j of the low one is the mean of `factor` rows around row ``factor j`` of the truth (B, 1,
-    ``factor (n - 1) + 1``, W).
+    Row j of the low one is the mean over the width of `factor` rows around row ``factor j`` of the truth
+    (B, 1, ``factor (n - 1) + 1``, W).
     """
-    low = F.avg_pool2d(images, (factor, 1))
     first = factor // 2
+    weights = torch.ones(2 * first + 1, dtype=images.dtype, device=images.device)
+    if factor % 2 == 0:
+        weights[0] = weights[-1] = 0.5
+    low = F.conv2d(images, (weights / factor)[None, None, :, None], stride=(factor, 1))
     return low, images[:, :, first : first + factor * (low.shape[2] - 1) + 1]
 
 

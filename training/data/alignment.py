@@ -1,4 +1,4 @@
-"""Whether a thin and a thick scan lie over each other: their offset along the slices, measured."""
+"""Whether a thin and a thick scan lie over each other: their offset along and within the slices, measured."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ _PIXEL_STEP = 4  # every fourth pixel in each direction is enough, and fast
 # Neighbouring slices that differ by less than this (HU, root mean square) tell nothing about the offset.
 _LEAST_CHANGE_HU = 2.0
 # Two scans of one patient correlate far better than this; scans of two patients do not.
-_LEAST_CORRELATION = 0.8
+_LEAST_CORRELATION = 0.9
+_LARGEST_SHIFT = 1  # pixels, within the slices
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,10 @@ class Alignment:
         ``factor i + offset``); None where the scans do not change along the slices, which hides it.
     correlation : float
         Of the thick slices with the thin ones averaged around them, at that offset; from -1 to 1.
+    shift : tuple of int
+        Rows and columns by which the thick slices are displaced within their planes.
+    reach : int
+        The largest offset that was looked at.
     reversed : bool
         Whether the thick scan fits better in reversed order.
     """
@@ -32,6 +37,8 @@ class Alignment:
     offset: int | None
     correlation: float
     reversed: bool
+    shift: tuple[int, int] = (0, 0)
+    reach: int = 0
 
     def fault(self) -> str | None:
         """What is wrong, in words; None if nothing is."""
@@ -39,10 +46,14 @@ class Alignment:
             return None
         if self.reversed:
             return "the thick slices are in reversed order"
+        if max(map(abs, self.shift)) > _LARGEST_SHIFT:
+            rows, columns = self.shift
+            return f"the thick slices are displaced by {rows:+d} rows and {columns:+d} columns"
         if self.correlation < _LEAST_CORRELATION:
             return f"thick and thin slices do not show the same (correlation {self.correlation:.2f})"
         if self.offset:
-            return f"the thick slices are displaced by {self.offset:+d} thin slices"
+            more = " or more" if abs(self.offset) == self.reach else ""
+            return f"the thick slices are displaced by {self.offset:+d}{more} thin slices"
         return None
 
 
@@ -66,7 +77,30 @@ def measure_alignment(thick: np.ndarray, thin: np.ndarray, factor: int) -> Align
     means = _means(x, factor, offset, range(len(y)))
     used = y[list(means)]
     correlation = np.corrcoef(used.ravel(), np.stack(list(means.values())).ravel())[0, 1]
-    return Alignment(offset, float(correlation), turned)
+    return Alignment(offset, float(correlation), turned, _shift(thick, thin, factor, offset), max(errors))
+
+
+def _shift(thick: np.ndarray, thin: np.ndarray, factor: int, offset: int) -> tuple[int, int]:
+    """Rows and columns by which the middle thick slice is displaced against the thin ones around it.
+
+    (0, 0) if it does not show the same when it is put back either.
+    """
+    from skimage.registration import phase_cross_correlation
+
+    middle = len(thick) // 2
+    means = _means(thin, factor, offset, [middle])
+    if not means:
+        return 0, 0
+    planes = [np.clip(plane, -1024, 2048).astype(np.float64) for plane in (means[middle], thick[middle])]
+    flat = [plane - plane.mean() for plane in planes]
+    rows, columns = (-int(back) for back in phase_cross_correlation(*flat, normalization=None)[0])
+    edge = max(abs(rows), abs(columns))
+    if 2 * edge >= min(flat[0].shape):
+        return 0, 0
+    inner = tuple(slice(edge, size - edge) for size in flat[0].shape)
+    put_back = np.roll(flat[1], (-rows, -columns), (0, 1))
+    correlation = np.corrcoef(flat[0][inner].ravel(), put_back[inner].ravel())[0, 1]
+    return (rows, columns) if correlation >= _LEAST_CORRELATION else (0, 0)
 
 
 def _means(thin: np.ndarray, factor: int, offset: int, indices) -> dict[int, np.ndarray]:

@@ -153,7 +153,7 @@ def _paired(folder: Path) -> list[Case]:
     found: list[Case] = []
     for name in SPLITS:
         for case in split.get(name, []):
-            case = case if case in thick else _stem(Path(str(case)))
+            case = case if case in thick else _stem(Path(case))
             if case not in thick or case not in thin:
                 lacking = "HD_5mm" if case not in thick else "HD_1mm"
                 raise UserError(f"{folder}: case {case} of split {name!r} is missing in {lacking}")
@@ -179,7 +179,7 @@ def _split_file(folder: Path) -> dict[str, list[str]]:
         except ValueError as error:
             raise UserError(f"{path}: no JSON ({error})") from error
         if isinstance(content, dict) and all(isinstance(content.get(split), list) for split in SPLITS):
-            return content
+            return {split: [str(name) for name in content[split]] for split in SPLITS}
     raise UserError(f"{folder}: needs a JSON file with the lists train, val and test")
 
 

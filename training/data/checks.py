@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ThickToThinSRLib.errors import UserError
 
 from .alignment import measure_alignment
 from .cases import Pair
+
+_AIR_BELOW_HU, _LEAST_SPAN_HU = -200.0, 200.0
+_SPACING_TOLERANCE = 0.02
 
 
 def check_pair(name: str, pair: Pair, factor: int) -> None:
@@ -14,8 +19,9 @@ def check_pair(name: str, pair: Pair, factor: int) -> None:
     Raises
     ------
     UserError
-        If in-plane sizes differ, the thin scan has not ``factor (L - 1) + 1`` slices, or the slices are
-        displaced, reversed or of another patient; the message names the case and the numbers measured.
+        If in-plane sizes differ, the thin scan has not ``factor (L - 1) + 1`` slices, the values are not HU,
+        the files' spacings contradict the factor, or the slices are displaced, reversed or of another
+        patient; the message names the case and the numbers measured.
     """
     thick, thin = pair.thick.voxels, pair.thin.voxels
     if thick.shape[1:] != thin.shape[1:]:
@@ -28,9 +34,37 @@ def check_pair(name: str, pair: Pair, factor: int) -> None:
             f"case {name}: {len(thick)} thick slices need {expected} thin ones (factor {factor}), not "
             f"{len(thin)}"
         )
+    for kind in ("thick", "thin"):
+        _check_values(name, kind, getattr(pair, kind).voxels)
+    _check_spacings(name, pair, factor)
     fault = measure_alignment(thick, thin, factor).fault()
     if fault:
         raise UserError(f"case {name}: {fault}; thick slice i must lie at thin slice {factor} i")
+
+
+def _check_values(name: str, kind: str, voxels: np.ndarray) -> None:
+    """Every CT holds air; stored values without their rescaling, and [0, 1] that overshoots, do not."""
+    low, high = float(voxels.min()), float(voxels.max())
+    if low > _AIR_BELOW_HU or high - low < _LEAST_SPAN_HU:
+        raise UserError(
+            f"case {name}: the {kind} scan's values, {low:g} to {high:g}, are neither HU nor on [0, 1]"
+        )
+
+
+def _check_spacings(name: str, pair: Pair, factor: int) -> None:
+    """Of files that carry their spacing; those without have the same everywhere."""
+    thick, thin = pair.thick.spacing, pair.thin.spacing
+    if any(abs(a / b - 1) > _SPACING_TOLERANCE for a, b in zip(thick[:2], thin[:2], strict=True)):
+        raise UserError(
+            f"case {name}: pixels of {thick[0]:g} x {thick[1]:g} mm (thick) and {thin[0]:g} x {thin[1]:g} mm "
+            "(thin) cannot lie over each other"
+        )
+    ratio = thick[2] / thin[2]
+    if thick[2] != thin[2] and abs(ratio / factor - 1) > _SPACING_TOLERANCE:
+        raise UserError(
+            f"case {name}: slices every {thick[2]:g} mm (thick) and {thin[2]:g} mm (thin) do not have the "
+            f"factor {factor}"
+        )
 
 
 def _size(voxels) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from ThickToThinSRLib.acquisition import sampling_matrix
@@ -16,8 +14,8 @@ from .cases import Pair
 def pseudo_pair(scan: Volume, factor: int = 5, profile: str = "box") -> Pair:
     """The pair of a thin scan and contiguous slices `factor` times as thick, made from it.
 
-    Thin slices at the ends that no thick slice's whole profile reaches are left out, so that every thick
-    slice is centred on its thin one.
+    Both begin at the same place: thick slice i is centred on thin slice ``factor i``. Thin slices at the ends
+    that no thick slice's whole profile reaches are left out.
 
     Parameters
     ----------
@@ -44,8 +42,11 @@ def pseudo_pair(scan: Volume, factor: int = 5, profile: str = "box") -> Pair:
         block = thin[used[0] : used[-1] + 1].astype(np.float64)
         thick[index] = np.rint(np.tensordot(row[used[0] : used[-1] + 1], block, axes=1))
     kept = np.ascontiguousarray(thin[margin : margin + factor * (count - 1) + 1])
-    in_plane = [scan.spacing[a] for a in range(3) if a != axis]
+    order = [a for a in range(3) if a != axis] + [axis]
+    direction = scan.direction[:, order]
+    origin = tuple(np.asarray(scan.origin) + margin * step * direction[:, 2])
+    in_plane = [scan.spacing[a] for a in order[:2]]
     return Pair(
-        Volume(thick, (*in_plane, factor * step), slice_axis=2),
-        replace(Volume(kept, (*in_plane, step)), slice_axis=2),
+        Volume(thick, (*in_plane, factor * step), origin, direction, slice_axis=2),
+        Volume(kept, (*in_plane, step), origin, direction, slice_axis=2),
     )

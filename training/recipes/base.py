@@ -172,19 +172,23 @@ def checked(settings: Settings) -> Settings:
     for key, allowed in _CHOICES.items():
         if getattr(settings, key) not in allowed:
             raise UserError(f"{key} must be one of {', '.join(allowed)}, not {getattr(settings, key)!r}")
-    for key in ("crop", "batch", "epochs", "crops_per_case", "validate_every", "validation_crop"):
+    positive = ("crop", "batch", "epochs", "crops_per_case", "validate_every", "validation_crop")
+    for key in (*positive, "most_drops", "most_idle_epochs"):
         if getattr(settings, key) < 1:
             raise UserError(f"{key} must be 1 or more, not {getattr(settings, key)}")
-    for key in ("steps", "workers", "seed", "clip_norm", "weight_decay", "save_seconds"):
+    least_zero = ("steps", "patience", "clip_norm", "weight_decay", "save_seconds", "validate_below")
+    for key in least_zero:
         if not getattr(settings, key) >= 0:
             raise UserError(f"{key} must be 0 or more, not {getattr(settings, key)}")
-    for key in ("flip", "average", "stage_one"):
-        if not 0 <= getattr(settings, key) <= 1:
+    for key, most in (("flip", 1), ("workers", 256), ("seed", 2**63 - 1)):
+        if not 0 <= getattr(settings, key) <= most:
+            raise UserError(f"{key} must lie between 0 and {most}, not {getattr(settings, key)}")
+    for key in ("average", "stage_one"):
+        if not 0 <= getattr(settings, key) < 1:
+            raise UserError(f"{key} must be at least 0 and under 1, not {getattr(settings, key)}")
+    for key in ("learning_rate", "drop_factor"):
+        if not 0 < getattr(settings, key) < 1:
             raise UserError(f"{key} must lie between 0 and 1, not {getattr(settings, key)}")
-    if settings.seed >= 2**63:
-        raise UserError(f"seed must lie under 2**63, not at {settings.seed}")
-    if not settings.learning_rate > 0:
-        raise UserError(f"learning_rate must be positive, not {settings.learning_rate}")
     return settings
 
 
