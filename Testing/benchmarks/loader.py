@@ -47,8 +47,8 @@ def main() -> None:
                 crops[number]
             each = (time.process_time() - started) / options.crops
             print(
-                f"{name}: {1 / each:.0f} crops of {CROP} x {CROP} a second of one core from the arrays (in the "
-                f"page cache); unpacking a scan for each would take {scan / each:.0f} times as long"
+                f"{name}: {1 / each:.0f} crops of {CROP} x {CROP} a second of one core from the arrays (in "
+                f"the page cache); unpacking a scan for each would take {scan / each:.0f} times as long"
             )
 
 
