@@ -2,6 +2,10 @@
 
 ``python -m training.benchmark --data DIR --split test --output OUT [--method NAME ...] [--checkpoint FILE
 ...] [--device D] [--precision P]``; under torchrun the processes share the cases.
+
+What is measured is kept in ``OUT/parts`` at once. The same command given again goes on, and measures only
+what is new or has changed: cases, weights, settings. A case that cannot be measured is left out for all
+systems; the others are written, and the command ends with exit code 2 and a line that names it.
 """
 
 from __future__ import annotations
@@ -12,15 +16,16 @@ from pathlib import Path
 
 from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.files import replacing
-from ThickToThinSRLib.methods import METHODS, PRECISIONS
+from ThickToThinSRLib.methods import ADAPTED_NETWORKS, METHODS, PRECISIONS
 
 from .command import run
 from .data.cases import SPLITS, cases_of
 from .evaluation.figures import write_figures
-from .evaluation.run import evaluate, write_cases
-from .evaluation.systems import find_systems
+from .evaluation.parts import FOLDER, Parts
+from .evaluation.run import Findings, evaluate, write_cases
+from .evaluation.systems import System, find_systems
 from .evaluation.table import table
-from .ranks import joined
+from .ranks import Ranks, joined
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,6 +47,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--factor", type=int, default=5, help="thick over thin spacing (default 5)")
     parser.add_argument("--epochs", type=int, help="passes of methods that adapt to the scan (sr4zct, davsr)")
     parser.add_argument("--minutes", type=float, help="the same in minutes")
+    parser.add_argument(
+        "--network", choices=ADAPTED_NETWORKS, help="what sr4zct adapts: U-Net or MS-D network"
+    )
     options = parser.parse_args(arguments)
     return run(lambda: benchmark(options))
 
@@ -49,14 +57,23 @@ def main(arguments: list[str] | None = None) -> int:
 def benchmark(options: argparse.Namespace) -> None:
     """The work of the command."""
     methods = options.method or ([] if options.checkpoint else ["interpolation"])
-    systems = find_systems(methods, options.checkpoint, options.epochs, options.minutes)
+    told = options.epochs, options.minutes, options.network
+    systems = find_systems(methods, options.checkpoint, *told)
     cases = cases_of(options.data, options.split)
     if options.output.exists() and not options.output.is_dir():
         raise UserError(f"{options.output}: is a file; give a folder")
     ranks = joined(options.device)
-    found = evaluate(systems, cases, ranks, options.precision, options.factor, _say)
+    parts = Parts(options.output / FOLDER)
+    found = evaluate(systems, cases, ranks, options.precision, options.factor, _say, parts)
     if not ranks.first:
         return
+    if found.rows:
+        _write(options, systems, found, ranks)
+    found.raise_faults()
+
+
+def _write(options: argparse.Namespace, systems: list[System], found: Findings, ranks: Ranks) -> None:
+    """``cases.csv``, ``table.md`` and the figures."""
     options.output.mkdir(parents=True, exist_ok=True)
     write_cases(found.rows, options.output / "cases.csv")
     device = f"{ranks.world} x {ranks.device}" if ranks.world > 1 else str(ranks.device)

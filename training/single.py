@@ -41,12 +41,18 @@ def _work(split: str, options: argparse.Namespace) -> None:
     )
     if not ranks.first:
         return
-    for protocol in PROTOCOLS:
-        scores = []
-        for key, digits in (("psnr", 3), ("ssim", 4)):
-            values = values_of(found.rows, systems[0].name, protocol, key)
-            spread = f" +- {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
-            scores.append(f"{key.upper()} {values.mean():.{digits}f}{spread}")
-        print(f"{protocol}: {', '.join(scores)} over {len(cases)} case(s)")
-    if options.output:
-        write_cases(found.rows, options.output)
+    if found.rows:
+        for protocol in PROTOCOLS:
+            print(_scores(found.rows, systems[0].name, protocol))
+        if options.output:
+            write_cases(found.rows, options.output)
+    found.raise_faults()
+
+
+def _scores(rows: list[dict], system: str, protocol: str) -> str:
+    scores = []
+    for key, digits in (("psnr", 3), ("ssim", 4)):
+        values = values_of(rows, system, protocol, key)
+        spread = f" +- {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
+        scores.append(f"{key.upper()} {values.mean():.{digits}f}{spread}")
+    return f"{protocol}: {', '.join(scores)} over {len(values)} case(s)"

@@ -12,7 +12,6 @@ from .systems import System
 from .table import ranked, values_of
 
 _WINDOW = (-1000.0, 400.0)  # HU shown from black to white in all crops
-_CROP = 128  # pixels
 
 
 def write_figures(found: Findings, systems: Sequence[System], folder: Path) -> list[Path]:
@@ -106,24 +105,20 @@ def _colours(count: int) -> list:
 
 
 def _crops(found: Findings):
-    truth, thick = found.pictures["truth"], found.pictures["thick"]
-    factor = (len(truth) - 1) // (len(thick) - 1)
-    nearest = np.clip((np.arange(len(truth)) + factor // 2) // factor, 0, len(thick) - 1)
-    shown = {"thin (truth)": truth, "thick": thick[nearest]}
-    shown |= {name: hu for name, hu in found.pictures.items() if name not in ("truth", "thick")}
-    planes, (dx, dy, dz) = _planes(truth, factor), found.spacing
+    shown = {"thin (truth)": found.pictures["thin"], "thick": found.pictures["thick"]}
+    shown |= {name: planes for name, planes in found.pictures.items() if name not in ("thin", "thick")}
+    dx, dy, dz = found.spacing
     sides = {"axial": (dy, dx), "coronal": (dz, dx), "sagittal": (dz, dy)}
     # Rows as high as their planes, seen in their true proportions.
     heights = []
-    for plane, part in planes.items():
-        rows, columns = truth[part].shape
+    for plane, image in found.pictures["thin"].items():
+        rows, columns = image.shape
         heights.append(rows * sides[plane][0] / (columns * sides[plane][1]))
     figure = _figure(2.1 * len(shown) + 0.4, 2.1 * sum(heights) + 0.7)
     grid = figure.add_gridspec(3, len(shown), height_ratios=heights)
-    for row, (plane, part) in enumerate(planes.items()):
-        for column, (name, hu) in enumerate(shown.items()):
+    for column, (name, planes) in enumerate(shown.items()):
+        for row, (plane, image) in enumerate(planes.items()):
             axes = figure.add_subplot(grid[row, column])
-            image = np.asarray(hu[part], np.float32)
             axes.imshow(
                 image if plane == "axial" else image[::-1],
                 "gray",
@@ -139,22 +134,3 @@ def _crops(found: Findings):
                 axes.set_ylabel(plane)
     figure.suptitle(f"window {_WINDOW[0]:g} to {_WINDOW[1]:g} HU", fontsize=8)
     return figure
-
-
-def _planes(truth: np.ndarray, factor: int) -> dict[str, tuple]:
-    """Indices of the crops: where the scan changes most along the slices, between two thick ones."""
-    slices, height, width = truth.shape
-    side_y, side_x = min(_CROP, height), min(_CROP, width)
-    middle = slices // 2 // factor * factor + factor // 2
-    change = np.abs(truth[min(middle + factor, slices - 1)].astype(np.float32) - truth[middle])
-    from scipy.ndimage import uniform_filter
-
-    change = uniform_filter(np.clip(change, 0, 400), (side_y // 2, side_x // 2))
-    y, x = np.unravel_index(np.argmax(change), change.shape)
-    y0 = int(np.clip(y - side_y // 2, 0, height - side_y))
-    x0 = int(np.clip(x - side_x // 2, 0, width - side_x))
-    half = min(_CROP, slices) // 2
-    z0 = max(0, middle - half)
-    z = slice(z0, min(slices, z0 + 2 * half))
-    rows, columns = slice(y0, y0 + side_y), slice(x0, x0 + side_x)
-    return {"axial": (middle, rows, columns), "coronal": (z, y, columns), "sagittal": (z, rows, x)}

@@ -21,7 +21,7 @@ _DISTANCES = ("psnr_match", "psnr_near", "psnr_far")
 COLUMNS = (
     "case", "system", "protocol", "psnr", "ssim", "psnr_body", *_DISTANCES, "bias_body_hu", "bias_lung_hu",
     "laa950", "laa950_reference", "perc15", "perc15_reference", "consistency_mean_hu", "consistency_p999_hu",
-    "consistency_worst_slice_hu", "seconds", "peak_mib", "weights", "gflop",
+    "consistency_worst_slice_hu", "seconds", "peak_mib", "weights", "gflop", "tile",
 )  # fmt: skip
 _BODY_ABOVE_HU = -500
 _STEP = 4  # pixels: the body is found on every fourth one
@@ -81,7 +81,8 @@ def measure(truth: Truth, hu: np.ndarray, protocol: str) -> dict[str, float | No
     if lung.any():
         row["bias_lung_hu"] = HU_RANGE * slice_errors(truth.unit[kept], estimate[kept], lung).bias
         for suffix, volume in (("", hu), ("_reference", truth.hu)):
-            found = densitometry(volume[kept], lung)
+            # Whole HU in both: -950.4 would count as below -950 in a prediction, never in a scan.
+            found = densitometry(np.rint(volume[kept]), lung)
             row[f"laa950{suffix}"], row[f"perc15{suffix}"] = found["laa950_percent"], found["perc15_hu"]
     if protocol == "seamless":
         row |= _consistency(truth, hu)

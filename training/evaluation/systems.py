@@ -1,8 +1,7 @@
-"""What is measured: methods and checkpoints, run as a user runs them."""
+"""What is measured: methods and checkpoints."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,19 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from ThickToThinSRLib.acquisition import Acquisition
 from ThickToThinSRLib.checkpoint_header import read_header
 from ThickToThinSRLib.enhance import choose_method
 from ThickToThinSRLib.errors import UserError
-from ThickToThinSRLib.intensity import HU_WINDOW
-from ThickToThinSRLib.methods import METHODS, Options, check_adaptation
-from ThickToThinSRLib.sliding_window import depth_parts
-from ThickToThinSRLib.volume import Volume
+from ThickToThinSRLib.methods import METHODS, check_adaptation
 
-from ..data.cases import Pair
 from ..recipes import NAMES, Recipe, find_recipe
 
-_COUNTED_SIDE = 64  # pixels of the tile whose operations are counted; the work grows with the pixels
+_NETWORK_TITLES = {"unet": "U-Net", "msd": "MS-D network"}
 
 
 @dataclass(frozen=True)
@@ -32,14 +26,14 @@ class System:
     Attributes
     ----------
     name : str
-        In files: the recipe or method.
+        In files: the recipe or method, then what tells it from another of them.
     title : str
         In tables and figures.
     method : str
         In the library's registry.
     card : dict, optional
-        Model card of the weights, with their ``path``.
-    epochs, minutes
+        Model card of the weights, with their ``path`` and ``sha256``.
+    epochs, minutes, network
         For methods that adapt to the scan.
     """
 
@@ -49,84 +43,72 @@ class System:
     card: dict[str, Any] | None = None
     epochs: int | None = None
     minutes: float | None = None
+    network: str | None = None
 
     @property
     def recipe(self) -> Recipe | None:
         """The recipe of a published system."""
-        return find_recipe(self.name) if self.name in NAMES else None
+        name = self.name.split()[0]
+        return find_recipe(name) if name in NAMES else None
 
     @property
     def tiled(self) -> bool:
         """Whether the authors' tiling differs from the seamless one: networks of a fixed factor."""
         return self.card is not None and self.card["window"]["factor"] is not None
 
+    @property
+    def decides(self) -> dict[str, Any]:
+        """All of it that its numbers depend on."""
+        weights = self.card["sha256"] if self.card else None
+        return {"system": self.name, "method": self.method, "weights": weights, **self.adaptation}
+
+    @property
+    def adaptation(self) -> dict[str, Any]:
+        """What it was told for an adaptation to the scan."""
+        told = {"epochs": self.epochs, "minutes": self.minutes, "network": self.network}
+        return {name: value for name, value in told.items() if value is not None}
+
     @cached_property
     def weights(self) -> int:
         """Number of weights."""
-        if self.card is None:
-            return 0
-        header = read_header(Path(self.card["path"]))
-        return sum(int(np.prod(e["shape"])) for key, e in header.items() if key != "__metadata__")
+        if self.card is not None:
+            header = read_header(Path(self.card["path"]))
+            return sum(int(np.prod(e["shape"])) for key, e in header.items() if key != "__metadata__")
+        if self.network is not None:
+            from ThickToThinSRLib.networks import build
 
-    @cached_property
-    def gflop_per_window(self) -> float | None:
-        """GFLOP of one window for one pixel of its slices; None where windows are not of fixed factor."""
-        if not self.tiled:
-            return None
-        import torch
-        from torch.utils.flop_counter import FlopCounterMode
-
-        from ThickToThinSRLib.networks import build
-
-        # With gradients on: fused inference kernels would not be counted.
-        network = build(self.card["network"], **self.card["arguments"]).eval()
-        side = _COUNTED_SIDE
-        x = torch.zeros(1, 1, network.window.depth, side, side)
-        with FlopCounterMode(display=False) as counter:
-            network(x)
-        return counter.get_total_flops() / 1e9 / side**2
-
-    def gflop(self, thick: Volume) -> float | None:
-        """GFLOP of a whole scan by the authors' windows; a multiplication and an addition are two."""
-        if self.gflop_per_window is None:
-            return None
-        slices, height, width = thick.voxels.shape
-        window = _window(self.card)
-        windows = len(depth_parts(max(slices, window.depth), window, "authors"))
-        return self.gflop_per_window * height * width * windows
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """Thin slices (N, H, W) in HU, float32, and what they cost."""
-
-    hu: np.ndarray
-    seconds: float
-    peak_mib: float | None
+            return sum(weights.numel() for weights in build(self.network).parameters())
+        return 0
 
 
 def find_systems(
-    methods: list[str], checkpoints: list[Path], epochs: int | None = None, minutes: float | None = None
+    methods: list[str],
+    checkpoints: list[Path],
+    epochs: int | None = None,
+    minutes: float | None = None,
+    network: str | None = None,
 ) -> list[System]:
     """Systems of method names and weights files, each with a name of its own.
+
+    Parameters
+    ----------
+    epochs, minutes
+        For those among them that adapt to the scan.
+    network : {"unet", "msd"}, optional
+        Which network methods adapt that have several; files of weights say it themselves.
 
     Raises
     ------
     UserError
-        For an unknown method, or a file that holds no weights.
+        For an unknown method, a file that holds no weights, or an option that no system takes.
     """
-    found = []
-    for name in methods:
-        method, card = choose_method(name, None)
-        taken = {k: v for k, v in (("epochs", epochs), ("minutes", minutes)) if k in METHODS[name].options}
-        check_adaptation(method, **taken)
-        recipe = find_recipe(name) if name in NAMES else None
-        found.append(System(name, recipe.title if recipe else name, method, card, **taken))
-    for path in checkpoints:
-        method, card = choose_method(None, path)
-        name = card.get("recipe", {}).get("name", method)
-        taken = {k: v for k, v in (("epochs", epochs), ("minutes", minutes)) if k in METHODS[method].options}
-        found.append(System(name, card["title"], method, card, **taken))
+    asked = {"epochs": epochs, "minutes": minutes, "network": network}
+    asked = {name: value for name, value in asked.items() if value is not None}
+    found = [_of_method(name, asked) for name in methods] + [_of_file(path, asked) for path in checkpoints]
+    for option in asked:
+        if not any(option in system.adaptation for system in found):
+            taking = [name for name, method in METHODS.items() if option in method.options]
+            raise UserError(f"--{option}: none of the chosen systems takes it; {', '.join(taking)} would")
     names = [system.name for system in found]
     for index, system in enumerate(found):
         if names.count(system.name) > 1 and system.card:
@@ -138,74 +120,19 @@ def find_systems(
     return found
 
 
-def predict_pair(system: System, pair: Pair, protocol: str, device: str, precision: str) -> Prediction:
-    """Run a system on the thick slices of a pair.
-
-    Parameters
-    ----------
-    protocol : {"authors", "seamless"}
-        How windows lie. Images that the authors' tiles do not fill, on which their code fails, are filled up
-        with air.
-    """
-    thick = replace(pair.thick, voxels=np.asarray(pair.thick.voxels, np.float32))
-    factor = (len(pair.thin.voxels) - 1) // (len(thick.voxels) - 1)
-    spacing = thick.spacing[2]
-    height, width = thick.voxels.shape[1:]
-    tiling = protocol if system.tiled else "seamless"
-    if tiling == "authors":
-        tile = system.card["window"]["tile"]
-        gaps = [(0, -size % tile) for size in (height, width)]
-        padded = np.pad(thick.voxels, [(0, 0), *gaps], constant_values=HU_WINDOW[0])
-        thick = replace(thick, voxels=padded)
-    options = Options(
-        axis=2,
-        checkpoint=Path(system.card["path"]) if system.card else None,
-        tiling=tiling,
-        device=device,
-        precision=precision,
-        epochs=system.epochs,
-        minutes=system.minutes,
-    )
-    with _PeakMemory(device) as memory:
-        started = time.perf_counter()
-        thin = METHODS[system.method].enhance(
-            thick,
-            spacing / factor,
-            Acquisition(spacing, spacing),
-            options,
-            lambda *step: None,
-            lambda: False,
-        )
-        seconds = time.perf_counter() - started
-    return Prediction(thin.voxels[:, :height, :width], seconds, memory.mib)
+def _of_method(name: str, asked: dict[str, Any]) -> System:
+    told = {option: value for option, value in asked.items() if option in METHODS[name].options}
+    check_adaptation(name, **told)
+    method, card = choose_method(name, None, told.get("network"))
+    title = find_recipe(name).title if name in NAMES else name.capitalize()
+    if "network" in told:
+        name, title = f"{name} {told['network']}", f"{title}, {_NETWORK_TITLES[told['network']]}"
+    return System(name, title, method, card, **told)
 
 
-class _PeakMemory:
-    """Highest use of a GPU's memory within a ``with`` block above that before it, MiB.
-
-    None on the CPU: what a process holds there is mostly what came before (``Testing.benchmarks.volumes``
-    measures it in processes of their own).
-    """
-
-    def __init__(self, device: str):
-        import torch
-
-        self.gpu = torch.cuda if device.startswith("cuda") and torch.cuda.is_available() else None
-        self.device = device
-        self.mib: float | None = None
-
-    def __enter__(self):
-        if self.gpu:
-            self.gpu.reset_peak_memory_stats(self.device)
-            self.before = self.gpu.memory_allocated(self.device)
-        return self
-
-    def __exit__(self, *_):
-        if self.gpu:
-            self.mib = (self.gpu.max_memory_allocated(self.device) - self.before) / 2**20
-
-
-def _window(card: dict):
-    from ThickToThinSRLib.networks import WindowSpec
-
-    return WindowSpec(**card["window"])
+def _of_file(path: Path, asked: dict[str, Any]) -> System:
+    method, card = choose_method(None, path)
+    taking = METHODS[method].options - {"network"}
+    told = {option: value for option, value in asked.items() if option in taking}
+    check_adaptation(method, **told)
+    return System(card.get("recipe", {}).get("name", method), card["title"], method, card, **told)

@@ -19,7 +19,7 @@ _MEASURES = (
     ("bias lung (HU)", "bias_lung_hu", "{:+.2f}"),
     ("consistency (HU)", "consistency_mean_hu", "{:.2f}"),
     ("s a volume", "seconds", "{:.1f}"),
-    ("peak GPU MiB", "peak_mib", "{:.0f}"),
+    ("peak MiB", "peak_mib", "{:.0f}"),
     ("GFLOP", "gflop", "{:.0f}"),
 )
 
@@ -27,7 +27,10 @@ _NOTES = """\
 Means over cases; after +- the deviation (n - 1). *Published*: RPLHR-CT paper, 100 test cases, by the authors'
 protocol. p: one-sided Wilcoxon signed-rank test of PSNR against the row above, exact; `*` p < 0.05, `**`
 p < 0.01, `***` p < 0.001, which 5, 7 and 10 cases at least can carry. Match, Near, Far: PSNR at 0, 1 and 2
-thin slices from a thick one. Images that the authors' tiles do not fill are filled up with air.
+thin slices from a thick one. Authors' tiles are of 256 x 256 pixels, where slices are smaller as large as
+these; what they do not fill is filled up with air. Peak MiB: memory in use above that before, on a GPU the
+allocated, else the resident. GFLOP: of the network on the windows that were run; a multiplication and an
+addition are two.
 """
 
 
@@ -50,6 +53,9 @@ def table(rows: Sequence[dict], systems: Sequence[System], data: str, device: st
         "authors": "Authors' protocol: their tiles, first and last five slices left out",
         "seamless": "Seamless: whole volumes, nothing left out",
     }
+    tiles = sorted({f"{row['tile']} x {row['tile']}" for row in rows if row.get("tile")})
+    if tiles:
+        titles["authors"] += f"; tiles of {', '.join(tiles)} pixels"
     for protocol in PROTOCOLS:
         parts.append(f"## {titles[protocol]}\n\n{_scores(rows, systems, protocol)}")
         parts.append(_measured(rows, systems, protocol))
