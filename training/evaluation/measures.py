@@ -14,6 +14,7 @@ from ThickToThinSRLib.intensity import to_unit
 from ThickToThinSRLib.lung import densitometry, lung_mask
 from ThickToThinSRLib.metrics import HU_RANGE, distance_groups, slice_errors
 from ThickToThinSRLib.similarity import OFFICIAL_DROP, official_psnr, official_ssim
+from ThickToThinSRLib.volume import Volume
 
 from ..data.cases import Pair
 
@@ -24,7 +25,7 @@ COLUMNS = (
     "consistency_worst_slice_hu", "seconds", "peak_mib", "weights", "gflop", "tile",
 )  # fmt: skip
 _BODY_ABOVE_HU = -500
-_STEP = 4  # pixels: the body is found on every fourth one
+_STEP_MM = 3.0  # the body is found on pixels about so far apart
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Truth:
 
     @cached_property
     def body(self) -> np.ndarray:
-        return body_mask(self.hu)
+        return body_mask(self.pair.thin)
 
     @cached_property
     def lung(self) -> np.ndarray:
@@ -102,16 +103,18 @@ def _consistency(truth: Truth, hu: np.ndarray) -> dict[str, float]:
     }
 
 
-def body_mask(hu: np.ndarray) -> np.ndarray:
-    """The patient with what is inside, without air and table around: bool, shape of `hu` (N, H, W)."""
-    coarse = hu[:, ::_STEP, ::_STEP] > _BODY_ABOVE_HU
-    coarse = ndimage.binary_opening(coarse, np.ones((1, 3, 3), bool))
+def body_mask(scan: Volume) -> np.ndarray:
+    """The patient with what is inside, without air and table around: bool, shape (N, H, W) of the voxels."""
+    hu = scan.voxels
+    step = max(1, round(_STEP_MM / max(scan.spacing[:2])))
+    coarse = hu[:, ::step, ::step] > _BODY_ABOVE_HU
+    coarse = ndimage.binary_opening(coarse, np.ones((1, 3, 3), bool))  # cuts sheets and tubes off
     labels, count = ndimage.label(coarse)
     if not count:
         return np.zeros(hu.shape, bool)
     largest = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
     filled = np.stack([ndimage.binary_fill_holes(plane) for plane in largest])
-    return filled.repeat(_STEP, 1).repeat(_STEP, 2)[:, : hu.shape[1], : hu.shape[2]]
+    return filled.repeat(step, 1).repeat(step, 2)[:, : hu.shape[1], : hu.shape[2]]
 
 
 def slice_similarity(truth: Truth) -> dict[str, list[float]]:
