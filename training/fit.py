@@ -6,7 +6,6 @@ import contextlib
 import math
 import signal
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -118,7 +117,8 @@ class Fit:
         Raises
         ------
         UserError
-            If the loss is no number, or a case cannot be read: the state saved before stays.
+            If the loss is no number, a case cannot be read, or a process that reads them is killed: the state
+            saved before stays.
         Cancelled
             If the process was asked to stop: after the state was saved.
         """
@@ -128,6 +128,14 @@ class Fit:
         try:
             with self._stopping_gently():
                 self._train()
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            # It may come in the middle of a step, so that nothing is saved now.
+            raise UserError(
+                f"a process that reads crops was killed, perhaps for lack of memory ({error}); what was "
+                "saved before is untouched: go on with --resume, and fewer workers"
+            ) from error
         finally:
             self.log.close()
 
@@ -135,7 +143,7 @@ class Fit:
         self.since, self.saved_at = time.monotonic(), time.monotonic()
         self.started, self.taken = time.monotonic(), 0
         reason = self._end_reason()
-        for thick, thin, places in () if reason else self._crops():
+        for thick, thin, places in () if reason else self._loader():
             self._one_step(thick, thin, places)
             if self.step % self.steps_per_epoch == 0:
                 self._end_of_epoch()
@@ -151,18 +159,6 @@ class Fit:
             self._keep_if_best(self._validated())
         self._save()
         self.log.say(f"ended after {self.step} steps: {reason or 'all steps are done'}")
-
-    def _crops(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, list[str]]]:
-        try:
-            yield from self._loader()
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            self._save()
-            raise UserError(
-                f"a process that reads crops was killed ({error}), perhaps for lack of memory; the state of "
-                f"step {self.step} is saved: go on with --resume, and fewer workers"
-            ) from error
 
     def _loader(self) -> DataLoader:
         settings, ranks = self.settings, self.ranks

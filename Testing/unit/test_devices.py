@@ -198,3 +198,14 @@ def test_float32_allows_no_tf32_and_leaves_the_setting_as_it_was():
         assert torch.backends.cuda.matmul.allow_tf32
     finally:
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_result_that_is_no_number_is_refused(value):
+    class Broken(torch.nn.Module):
+        def forward(self, x):
+            return torch.full_like(x, value)
+
+    runner = Runner(Broken(), WINDOW, 1.0, "cpu", "float32")
+    with pytest.raises(UserError, match="the network's result is no number in places"):
+        runner(np.zeros((4, 8, 8), np.float32))
