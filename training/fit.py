@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import signal
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +25,7 @@ from .ranks import Ranks
 from .recipes.base import Recipe
 from .schedule import Schedule
 from .state import load_state, save_state
+from .stopping import Stopping, leave_stopping_to_the_training
 from .validation import validate
 
 LAST, BEST = "last.safetensors", "best.safetensors"
@@ -96,7 +95,7 @@ class Fit:
         self.cubic = CubicWindow(window, ranks.device)
         self.precision = _precision(settings.precision, ranks.device)
         self.scaler = torch.amp.GradScaler(ranks.device.type, enabled=self.precision == torch.float16)
-        self.interrupted = False
+        self.stopping = Stopping()
 
     def resume(self) -> bool:
         """Go on from the saved state; returns whether there was one."""
@@ -126,7 +125,7 @@ class Fit:
         epochs = self.step // self.steps_per_epoch
         self.log = Log(self.folder, self.step, self.last_step, epochs) if first else SilentLog()
         try:
-            with self._stopping_gently():
+            with self.stopping:
                 self._train()
         except RuntimeError as error:
             if "DataLoader worker" not in str(error):
@@ -176,7 +175,7 @@ class Fit:
             batch_sampler=sampler,
             num_workers=settings.workers,
             pin_memory=ranks.device.type == "cuda",
-            worker_init_fn=_leave_stopping_to_the_training,
+            worker_init_fn=leave_stopping_to_the_training,
             multiprocessing_context="spawn" if settings.workers else None,
         )
 
@@ -323,29 +322,7 @@ class Fit:
 
     def _asked_to_stop(self) -> bool:
         # All processes must stop at the same step, or the others would wait for ever.
-        return self.ranks.mean([float(self.interrupted)])[0] > 0
-
-    @contextlib.contextmanager
-    def _stopping_gently(self):
-        """SIGINT and SIGTERM end the run after the step at hand; a second one at once."""
-
-        def asked(number, _):
-            if self.interrupted:
-                signal.default_int_handler(number, None)
-            self.interrupted = True
-
-        former = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in former.items():
-                signal.signal(number, handler)
-
-
-def _leave_stopping_to_the_training(number: int) -> None:
-    """In a process that reads crops: a signal to the whole group is answered by the training alone."""
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, signal.SIG_IGN)
+        return self.ranks.mean([float(self.stopping.asked)])[0] > 0
 
 
 def _precision(name: str, device: torch.device) -> torch.dtype:
