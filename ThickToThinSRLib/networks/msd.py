@@ -53,10 +53,9 @@ class MSD(nn.Module):
 
     def forward(self, planes: torch.Tensor) -> torch.Tensor:
         """(B, channels, H, W) to (B, 1, H, W); any H and W."""
-        device = planes.device.type
         # Not in half precision on CPUs: backwards through one feature of a large plane, oneDNN reads beyond
         # the end of its memory in bfloat16, and the process dies.
-        with torch.autocast(device, enabled=device != "cpu" and torch.is_autocast_enabled(device)):
+        with torch.autocast("cpu", enabled=False):
             x = torch.cat([(planes[:, :1] - self.mean) / self.deviation, planes[:, 1:]], dim=1)
             return self.head(_Dense.apply(x, self.biases, self.dilations, *self.weights))
 
@@ -103,8 +102,9 @@ class _Dense(torch.autograd.Function):
 
 def _working(x: torch.Tensor) -> torch.dtype:
     """The precision that convolutions work in: that of autocast, where it is on."""
-    if torch.is_autocast_enabled(x.device.type):
-        return torch.get_autocast_dtype(x.device.type)
+    device = x.device.type
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        return torch.get_autocast_dtype(device)
     return x.dtype
 
 
