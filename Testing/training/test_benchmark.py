@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import csv
 import lzma
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.image import imread
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from ThickToThinSRLib.cli import main as thicktothin
 from ThickToThinSRLib.files import read_volume
@@ -20,7 +24,6 @@ from training.benchmark import main as benchmark
 from training.data.cases import Pair, cases_of
 from training.evaluation.measures import Truth, measure
 from training.evaluation.prediction import predict_pair
-from training.evaluation.statistics import better
 from training.evaluation.systems import find_systems
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -59,6 +62,8 @@ def test_cases_csv_has_a_row_a_case_system_and_protocol(measured):
         assert (row["consistency_mean_hu"] != "") == (row["protocol"] == "seamless")
     assert {row["weights"] for row in found if row["system"] == "interpolation"} == {"0"}
     assert float(found[4]["gflop"]) > 0
+    # Crops of 16 pixels were trained on; slices of 32 are one tile.
+    assert [row["tile"] for row in found[4:6]] == ["32", ""]
 
 
 def test_the_rows_are_the_authors_measures_of_what_enhance_writes(measured, prepared, finished, tmp_path):
@@ -80,6 +85,7 @@ def test_the_rows_are_the_authors_measures_of_what_enhance_writes(measured, prep
 def test_the_table_has_the_published_numbers_beside_ours_and_no_star_that_two_cases_cannot_carry(measured):
     text = (measured / "table.md").read_text(encoding="utf-8")
     assert "2 case(s)" in text
+    assert "tiles of 32 x 32 pixels" in text
     for heading in ("Authors' protocol", "Seamless", "published PSNR / SSIM", "LAA-950"):
         assert heading in text
     cells = [line.split("|") for line in text.splitlines() if line.startswith("| ") and "p = " in line]
@@ -92,15 +98,6 @@ def test_the_figures_are_drawn(measured):
         image = imread(measured / f"{name}.png")
         assert min(image.shape[:2]) > 200
         assert np.ptp(image[..., :3]) > 0.5
-
-
-def test_few_cases_carry_no_stars_and_many_do():
-    assert better([2, 3], [1, 1]).stars == ""
-    assert better(range(1, 6), [0] * 5).stars == "*"
-    assert better(range(1, 11), [0] * 10).stars == "***"
-    assert better(range(1, 11), [0] * 10).p == pytest.approx(2**-10)
-    assert str(better([1, 1], [1, 1])) == "-"
-    assert better([0] * 10, range(1, 11)).stars == ""
 
 
 def test_the_benchmark_measures_the_authors_network_as_their_own_test_loop_does(tmp_path):
@@ -133,11 +130,107 @@ def test_one_checkpoint_is_measured_on_a_split(prepared, finished, tmp_path, cap
     assert len(rows(tmp_path)) == 2 * cases
 
 
+def again(data, finished, out, *more):
+    """The command of `measured` on one method less: its exit code."""
+    command = ["--data", str(data), "--output", str(out), "--device", "cpu", "--method", "interpolation"]
+    return benchmark([*command, "--checkpoint", str(finished / "best.safetensors"), *more])
+
+
+def measured_anew(capfd):
+    """Cases and systems that the last benchmark did not find measured already."""
+    lines = [line for line in capfd.readouterr().out.splitlines() if "dB (authors)" in line]
+    return [line.split(":")[0].split("  ") for line in lines if "measured before" not in line]
+
+
+def test_the_same_command_goes_on_where_it_was_killed(prepared, finished, tmp_path, capfd, monkeypatch):
+    def killed(line):
+        print(line)
+        if line.startswith("CT2"):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("training.benchmark._say", killed)
+        assert again(prepared, finished, tmp_path / "out") == 3
+    assert len(measured_anew(capfd)) == 3, "both systems on the first case, one on the second"
+    assert not (tmp_path / "out" / "cases.csv").exists()
+    assert again(prepared, finished, tmp_path / "out") == 0
+    assert measured_anew(capfd) == [["CT2", "MPU-Net"]]
+    assert len(rows(tmp_path / "out")) == 2 * 2 * 2
+    before = (tmp_path / "out" / "cases.csv").read_bytes()
+    assert again(prepared, finished, tmp_path / "out") == 0
+    assert measured_anew(capfd) == []
+    assert (tmp_path / "out" / "cases.csv").read_bytes() == before, "even its seconds"
+    for name in FIGURES:
+        assert (tmp_path / "out" / f"{name}.png").exists()
+
+
+def test_what_changed_is_measured_again(prepared, finished, tmp_path, capfd):
+    runs = tmp_path / "run"
+    runs.mkdir()
+    (runs / "best.safetensors").write_bytes((finished / "best.safetensors").read_bytes())
+    data = shutil.copytree(prepared, tmp_path / "data")
+    out = tmp_path / "out"
+    assert again(data, runs, out) == 0
+    assert len(measured_anew(capfd)) == 4
+    save_file(
+        {name: 1.01 * tensor for name, tensor in load_file(runs / "best.safetensors").items()},
+        runs / "best.safetensors",
+        metadata_of(runs / "best.safetensors"),
+    )
+    assert again(data, runs, out) == 0
+    assert measured_anew(capfd) == [["CT1", "MPU-Net"], ["CT2", "MPU-Net"]]
+    assert again(data, runs, out, "--precision", "float32") == 0
+    assert len(measured_anew(capfd)) == 4
+    thin = next(case.thin for case in cases_of(data, "test") if case.name == "CT2")
+    os.utime(thin, (1, 1))
+    assert again(data, runs, out) == 0
+    assert {case for case, _ in measured_anew(capfd)} == {"CT2"}
+    for path in (out / "parts" / "CT1").glob("interpolation-*.npz"):
+        path.write_bytes(path.read_bytes()[:100])
+    assert again(data, runs, out) == 0
+    assert measured_anew(capfd) == [["CT1", "Cubic interpolation"]]
+
+
+def metadata_of(path):
+    with safe_open(path, "pt") as file:
+        return file.metadata()
+
+
+def test_a_case_that_cannot_be_measured_does_not_spoil_the_others(prepared, finished, tmp_path, capfd):
+    data = shutil.copytree(prepared, tmp_path / "data")
+    thin = cases_of(data, "test")[0].thin
+    whole = thin.read_bytes()
+    thin.write_bytes(whole[: len(whole) // 2])
+    assert again(data, finished, tmp_path / "out") == 2
+    error = capfd.readouterr().err
+    assert error.count("\n") == 1
+    assert "1 case(s) could not be measured, 1 could" in error
+    assert thin.name in error
+    assert {row["case"] for row in rows(tmp_path / "out")} == {"CT2"}
+    assert "1 case(s)" in (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
+    thin.write_bytes(whole)
+    assert again(data, finished, tmp_path / "out") == 0
+    assert {case for case, _ in measured_anew(capfd)} == {"CT1"}
+    assert {row["case"] for row in rows(tmp_path / "out")} == {"CT1", "CT2"}
+
+
+def test_one_checkpoint_is_measured_on_the_cases_that_can_be(prepared, finished, tmp_path, capfd):
+    data = shutil.copytree(prepared, tmp_path / "data")
+    cases_of(data, "test")[1].thick.write_bytes(b"damaged")
+    command = ["--data", str(data), "--checkpoint", str(finished / "best.safetensors"), "--device", "cpu"]
+    assert single.main("test", command) == 2
+    captured = capfd.readouterr()
+    assert captured.out.splitlines()[-1].endswith("over 1 case(s)")
+    assert "1 case(s) could not be measured" in captured.err
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         (["--checkpoint", "absent.safetensors"], "absent.safetensors"),
         (["--method", "tvsrn"], "needs weights"),
+        (["--method", "interpolation", "--epochs", "2"], "--epochs: none of the chosen systems takes it"),
+        (["--network", "msd"], "--network: none of the chosen systems takes it; sr4zct would"),
         (["--method", "interpolation", "interpolation"], "a system is named twice"),
         (["--method", "interpolation", "--factor", "4"], "5 thick slices need 17 thin ones"),
     ],
