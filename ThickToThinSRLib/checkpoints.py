@@ -69,6 +69,7 @@ def save_network(
     UserError
         If the file cannot be written.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     path = Path(path)
@@ -87,7 +88,7 @@ def save_network(
     with replacing(path, ".safetensors") as temporary:
         try:
             save_file(tensors, temporary, metadata)
-        except Exception as error:  # safetensors reports a full disk by an error of its own
+        except SafetensorError as error:  # it reports a full disk by an error of its own
             raise UserError(f"{path}: could not be written ({error})") from error
 
 

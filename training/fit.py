@@ -131,6 +131,8 @@ class Fit:
             if "DataLoader worker" not in str(error):
                 raise
             # It may come in the middle of a step, so that nothing is saved now.
+            if self.stopping.asked:  # whoever ends the training may end each of its processes
+                raise Cancelled from error
             raise UserError(
                 f"a process that reads crops was killed, perhaps for lack of memory ({error}); what was "
                 "saved before is untouched: go on with --resume, and fewer workers"

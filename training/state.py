@@ -27,6 +27,7 @@ def save_state(
     A process killed while it writes leaves the file before untouched: the new one is made beside it, brought
     to the disk and renamed.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     tensors = {f"weights.{key}": value for key, value in network.state_dict().items()}
@@ -39,7 +40,7 @@ def save_state(
     with replacing(folder / STATE, ".safetensors") as temporary:
         try:
             save_file(tensors, temporary, {"state": text})
-        except Exception as error:  # safetensors reports a full disk by an error of its own
+        except SafetensorError as error:  # it reports a full disk by an error of its own
             raise UserError(f"{folder / STATE}: could not be written ({error}); is the disk full?") from error
         with open(temporary, "rb") as stream:
             os.fsync(stream.fileno())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -30,6 +31,7 @@ class Stopping:
 
 
 def leave_stopping_to_the_training(number: int) -> None:
-    """In a process that reads crops: a signal to the whole group is answered by the training alone."""
-    for name in _SIGNALS:
-        signal.signal(name, signal.SIG_IGN)
+    """In a process that reads crops: signals to the whole group, as Ctrl-C, are the training's to answer."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()
