@@ -20,14 +20,14 @@ DROP = slice(5, -5)
 
 
 class Nearest(torch.nn.Module):
-    """Repeats the nearest thick slice, a tenth brighter in training than when it is validated."""
+    """Repeats the nearest thick slice, with too much contrast; a tenth brighter while it is trained."""
 
     window = WindowSpec(5, 4, 2, first_output=3, outputs=10, multiple=8, tile=256, margin=0)
 
     def forward(self, x):
         """(1, 1, 4, H, W) to (1, 1, 10, H, W)."""
         self.shapes = {*getattr(self, "shapes", ()), tuple(x.shape)}
-        return x[:, :, [(3 + k + 2) // 5 for k in range(10)]] + 0.1 * self.training
+        return 1.2 * x[:, :, [(3 + k + 2) // 5 for k in range(10)]] - 0.1 + 0.1 * self.training
 
 
 def write_case(folder, name, rows, columns, seed):
@@ -43,12 +43,13 @@ def write_case(folder, name, rows, columns, seed):
 
 
 def scored(case, rows, columns):
-    """PSNR, mean absolute error, and thick, predicted and true slices of a region, by hand."""
+    """PSNR, mean absolute error, and repeated, predicted and true slices of a region, by hand."""
     thick, thin = (np.load(path)[:, rows, columns].astype(np.float64) for path in (case.thick, case.thin))
     thick, thin = ((np.clip(hu, -1024, 2048) + 1024) / 3072 for hu in (thick, thin))
-    predicted = thick[(np.arange(len(thin)) + 2) // 5]
+    nearest = thick[(np.arange(len(thin)) + 2) // 5]
+    predicted = np.clip(1.2 * nearest - 0.1, 0, 1)
     error = predicted[DROP] - thin[DROP]
-    return 10 * np.log10(1 / np.mean(error**2)), np.mean(np.abs(error)), (predicted, thin)
+    return 10 * np.log10(1 / np.mean(error**2)), np.mean(np.abs(error)), (nearest, predicted, thin)
 
 
 @pytest.fixture
@@ -76,11 +77,11 @@ def test_the_centre_of_a_scan_is_scored(cases, side, rows, columns):
 
 def test_the_picture_shows_thick_predicted_and_true_slices_of_the_first_case(cases):
     picture = validate(Nearest(), cases, 16, Ranks(0, 1, CPU))["picture"]
-    predicted, truth = scored(cases[0], slice(4, 20), slice(16, 32))[2]
+    nearest, predicted, truth = scored(cases[0], slice(4, 20), slice(16, 32))[2]
     thick, middle, true = np.split(picture, 3)
     # Row 8 of the region, the last slice on top, lung and soft tissue on [0, 1].
     np.testing.assert_allclose(true, np.clip(2 * truth[::-1, 8], 0, 1), atol=1e-6)
-    np.testing.assert_allclose(thick, np.clip(2 * predicted[::-1, 8], 0, 1), atol=1e-6)
+    np.testing.assert_allclose(thick, np.clip(2 * nearest[::-1, 8], 0, 1), atol=1e-6)
     inner = slice(3, -3)  # the authors' windows leave the others out
     np.testing.assert_allclose(middle[inner], np.clip(2 * predicted[::-1, 8], 0, 1)[inner], atol=1e-6)
 
