@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from .systems import System
 from .table import ranked, values_of
 
 _WINDOW = (-1000.0, 400.0)  # HU shown from black to white in all crops
+_MOST_BESIDE = 7  # systems beside one another; more go below
 
 
 def write_figures(found: Findings, systems: Sequence[System], folder: Path) -> list[Path]:
@@ -58,10 +60,10 @@ def _quality(found: Findings, systems: Sequence[System]):
             values = [values_of(found.rows, system.name, protocol, key) for system in order]
             means = [v.mean() for v in values]
             spread = [v.std(ddof=1) if len(v) > 1 else 0 for v in values]
-            axes.bar(place + offset, means, 0.38, yerr=spread, capsize=3, label=protocol)
+            axes.bar(place + offset, means, 0.38, yerr=spread if any(spread) else None, label=protocol)
             lowest = min(lowest, min(m - s for m, s in zip(means, spread, strict=True)))
         axes.set_ylim(bottom=lowest - (0.5 if key == "psnr" else 0.01))
-        axes.set_xticks(place, [system.title.replace(" ", "\n", 1) for system in order], fontsize=8)
+        axes.set_xticks(place, [fill(system.title, 14) for system in order], fontsize=8)
         axes.set_ylabel(label)
         axes.legend()
     return figure
@@ -75,11 +77,15 @@ def _time(found: Findings, systems: Sequence[System]):
         # The area shows the number of weights; systems without any still need to be seen.
         area = 30 + 60 * system.weights / 1e6
         axes.scatter(seconds, psnr, area, [colour], alpha=0.6)
-        axes.plot([], [], "o", color=colour, label=f"{system.title}, {system.weights / 1e6:.2f} M")
+        axes.plot([], [], "o", color=colour, label=f"{system.title}{_millions(system.weights)}")
     axes.margins(0.2)
     axes.set_title("area: number of weights", fontsize=9)
     axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
+
+
+def _millions(weights: int) -> str:
+    return f", {weights / 1e6:.2f} M" if weights else ""
 
 
 def _scatter(found: Findings, systems: Sequence[System]):
@@ -108,29 +114,25 @@ def _crops(found: Findings):
     shown = {"thin (truth)": found.pictures["thin"], "thick": found.pictures["thick"]}
     shown |= {name: planes for name, planes in found.pictures.items() if name not in ("thin", "thick")}
     dx, dy, dz = found.spacing
-    sides = {"axial": (dy, dx), "coronal": (dz, dx), "sagittal": (dz, dy)}
+    aspects = {"axial": dy / dx, "coronal": dz / dx, "sagittal": dz / dy}
     # Rows as high as their planes, seen in their true proportions.
-    heights = []
-    for plane, image in found.pictures["thin"].items():
-        rows, columns = image.shape
-        heights.append(rows * sides[plane][0] / (columns * sides[plane][1]))
-    figure = _figure(2.1 * len(shown) + 0.4, 2.1 * sum(heights) + 0.7)
-    grid = figure.add_gridspec(3, len(shown), height_ratios=heights)
-    for column, (name, planes) in enumerate(shown.items()):
+    thin = found.pictures["thin"].items()
+    heights = [aspects[plane] * image.shape[0] / image.shape[1] for plane, image in thin]
+    columns = min(len(shown), _MOST_BESIDE)
+    blocks = -(-len(shown) // columns)
+    figure = _figure(2.1 * columns + 0.8, (2.1 * sum(heights) + 0.6) * blocks + 0.3)
+    grid = figure.add_gridspec(3 * blocks, columns, height_ratios=heights * blocks)
+    for number, (name, planes) in enumerate(shown.items()):
+        block, column = divmod(number, columns)
         for row, (plane, image) in enumerate(planes.items()):
-            axes = figure.add_subplot(grid[row, column])
-            axes.imshow(
-                image if plane == "axial" else image[::-1],
-                "gray",
-                vmin=_WINDOW[0],
-                vmax=_WINDOW[1],
-                aspect=sides[plane][0] / sides[plane][1],
-            )
+            axes = figure.add_subplot(grid[3 * block + row, column])
+            upright = image if plane == "axial" else image[::-1]
+            axes.imshow(upright, "gray", vmin=_WINDOW[0], vmax=_WINDOW[1], aspect=aspects[plane])
             axes.set_xticks([])
             axes.set_yticks([])
             if row == 0:
-                axes.set_title(name, fontsize=8)
+                axes.set_title(fill(name, 30), fontsize=8)
             if column == 0:
-                axes.set_ylabel(plane)
+                axes.set_ylabel(plane, rotation=0, ha="right", va="center", fontsize=8)
     figure.suptitle(f"window {_WINDOW[0]:g} to {_WINDOW[1]:g} HU", fontsize=8)
     return figure
