@@ -59,12 +59,15 @@ class RDN(nn.Module):
 def in_chunks(network, x: torch.Tensor, numbers_per_value: int) -> torch.Tensor:
     """Apply `network` to some images (B, C, H, W) at a time where gradients are off: it bounds the memory.
 
+    On a CPU larger chunks are slower: their arrays are fetched from the system anew for every layer.
+
     Parameters
     ----------
     numbers_per_value : int
         Channels that the network holds at once, for each pixel of an image.
     """
-    most = (1 << 26) // (numbers_per_value * x.shape[2] * x.shape[3])
+    numbers = 1 << (23 if x.device.type == "cpu" else 26)
+    most = numbers // (numbers_per_value * x.shape[2] * x.shape[3])
     if torch.is_grad_enabled() or most >= len(x):
         return network(x)
     return torch.cat([network(part) for part in x.split(max(1, most))])
