@@ -62,6 +62,7 @@ def _quality(found: Findings, systems: Sequence[System]):
             spread = [v.std(ddof=1) if len(v) > 1 else 0 for v in values]
             axes.bar(place + offset, means, 0.38, yerr=spread if any(spread) else None, label=protocol)
             lowest = min(lowest, min(m - s for m, s in zip(means, spread, strict=True)))
+        axes.margins(x=0.01)
         axes.set_ylim(bottom=lowest - (0.5 if key == "psnr" else 0.01))
         axes.set_xticks(place, [fill(system.title, 14) for system in order], fontsize=8)
         axes.set_ylabel(label)
@@ -94,9 +95,13 @@ def _scatter(found: Findings, systems: Sequence[System]):
         xlabel="case, by the first system's PSNR", ylabel="PSNR (dB), authors' protocol"
     )
     order = np.argsort(values_of(found.rows, systems[0].name, "authors", "psnr"))
-    for system, colour in zip(systems, _colours(len(systems)), strict=True):
+    # Side by side within a case: equal scores do not hide one another.
+    beside = np.linspace(-0.35, 0.35, len(systems)) if len(systems) > 1 else [0.0]
+    for system, colour, aside in zip(systems, _colours(len(systems)), beside, strict=True):
         values = values_of(found.rows, system.name, "authors", "psnr")[order]
-        axes.plot(values, "o", ms=5, color=colour, label=system.title)
+        axes.plot(np.arange(len(order)) + aside, values, "o", ms=4, color=colour, label=system.title)
+    for border in np.arange(1, len(order)) - 0.5:
+        axes.axvline(border, color="0.85", lw=0.8, zorder=0)
     axes.set_xticks(range(len(order)), range(1, len(order) + 1) if len(order) <= 30 else [""] * len(order))
     axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
