@@ -35,10 +35,6 @@ def test_a_network_is_trained_on_real_and_on_pseudo_pairs_and_measured_on_both(p
     assert (out / "gap.png").stat().st_size > 10_000
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the check of alignment measures even factors from half a thin slice beside the centre",
-)
 @pytest.mark.usefixtures("one_thread")
 def test_an_experiment_at_factor_four_has_pseudo_pairs_of_that_factor(published, tmp_path):
     thin = []

@@ -104,13 +104,16 @@ def _shift(thick: np.ndarray, thin: np.ndarray, factor: int, offset: int) -> tup
 
 
 def _means(thin: np.ndarray, factor: int, offset: int, indices) -> dict[int, np.ndarray]:
-    """Means of `factor` thin slices around the places of thick ones that lie wholly inside."""
-    low = factor // 2
-    starts = {i: factor * i + offset - low for i in indices}
+    """Means over the width of `factor` thin slices around the places of thick ones that lie wholly inside."""
+    half = factor // 2
+    weights = np.ones(2 * half + 1, np.float32)
+    if factor % 2 == 0:
+        weights[[0, -1]] = 0.5
+    starts = {i: factor * i + offset - half for i in indices}
     return {
-        i: thin[start : start + factor].mean(axis=0)
+        i: np.tensordot(weights / factor, thin[start : start + len(weights)].astype(np.float32), axes=1)
         for i, start in starts.items()
-        if start >= 0 and start + factor <= len(thin)
+        if start >= 0 and start + len(weights) <= len(thin)
     }
 
 
