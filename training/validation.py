@@ -35,7 +35,7 @@ def validate(network: torch.nn.Module, cases: list[Case], side: int, ranks: Rank
     mine = [_score(network, case, side, ranks.device) for case in ranks.share(cases)]
     scores = [score for part in ranks.gathered([(psnr, l1) for psnr, l1, _ in mine]) for score in part]
     psnr, l1 = np.mean(scores, axis=0)
-    return {"psnr": float(psnr), "l1": float(l1), "picture": mine[0][2] if mine else None}
+    return {"psnr": float(psnr), "l1": float(l1), "picture": mine[0][2] if mine and ranks.first else None}
 
 
 def _score(network, case: Case, side: int, device: torch.device) -> tuple[float, float, np.ndarray]:

@@ -134,7 +134,6 @@ def test_processes_share_the_cases_and_all_know_the_means(cases, world):
     np.testing.assert_array_equal(found[0]["picture"], alone["picture"])
 
 
-@pytest.mark.xfail(strict=True, reason="the others return the pictures of their own first cases")
 def test_only_the_first_process_has_a_picture(cases):
     found = together(2, lambda ranks: validate(Nearest(), cases, 16, ranks))
     assert [scores["picture"] is not None for scores in found] == [True, False]
