@@ -180,9 +180,16 @@ def enhance_volume(
         say(line)
 
     options = Options(
-        axis, card and Path(card["path"]), settings.tiling, settings.consistency, settings.device,
-        settings.precision, **adaptation, say=note, record=used.update,
-    )  # fmt: skip
+        axis=axis,
+        checkpoint=card and Path(card["path"]),
+        tiling=settings.tiling,
+        consistency=settings.consistency,
+        device=settings.device,
+        precision=settings.precision,
+        **adaptation,
+        say=note,
+        record=used.update,
+    )
     thin = METHODS[name].enhance(hu, target_spacing, acquisition, options, progress, cancelled)
     measured = consistency.measure(
         thin.slices_first(axis), hu.slices_first(axis), acquisition, target_spacing

@@ -33,7 +33,7 @@ PLANES = ("both", "coronal", "sagittal")
 ADAPTED_NETWORKS = ("unet", "msd")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Options:
     """What can be set for a method.
 

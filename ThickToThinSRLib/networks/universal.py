@@ -19,6 +19,8 @@ from .window_spec import WindowSpec
 # Thick slices i - 2 .. i + 2, and the interpolation at these positions around slice i (in slice spacings).
 NEIGHBOURS = (-2, -1, 0, 1, 2)
 SAMPLES = (-0.5, -0.25, 0.0, 0.25, 0.5)
+# Thickness over spacing, spacing, pixel and thickness (mm) that the network may be told.
+_TOLD = ((0.5, 2.5), (1.5, 8.0), (0.45, 1.25), (1.5, 8.0))
 CHANNELS = len(NEIGHBOURS) + len(SAMPLES)
 # Numbers that describe an acquisition, see `describe_acquisition`.
 _DESCRIPTION = 4
@@ -82,8 +84,16 @@ def cosine_series(positions: torch.Tensor, coefficients: int) -> torch.Tensor:
 
 
 def describe_acquisition(thickness: float, spacing: float, pixel: float) -> list[float]:
-    """What the network is told of an acquisition (all mm), about -1 to 1 over what clinics have."""
-    return [thickness / spacing - 1, (spacing - 4) / 2, (pixel - 0.75) * 4, min(thickness, 8.0) / 4 - 1]
+    """What the network is told of an acquisition (all mm), about -1 to 1 over what clinics have.
+
+    What lies beyond its training is told as the nearest that does not: told of slabs of 10 mm every 1.2 mm,
+    or of pixels of 3 mm, as they are, the network answers with thousands of HU.
+    """
+    overlap, spacing, pixel, thickness = (
+        min(max(value, low), high)
+        for value, (low, high) in zip((thickness / spacing, spacing, pixel, thickness), _TOLD, strict=True)
+    )
+    return [overlap - 1, (spacing - 4) / 2, (pixel - 0.75) * 4, thickness / 4 - 1]
 
 
 def window_for(features: int = 96, blocks: int = 6, coefficients: int = 8) -> WindowSpec:
