@@ -63,7 +63,7 @@ def _quality(found: Findings, systems: Sequence[System]):
             axes.bar(place + offset, means, 0.38, yerr=spread if any(spread) else None, label=protocol)
             lowest = min(lowest, min(m - s for m, s in zip(means, spread, strict=True)))
         axes.margins(x=0.01)
-        axes.set_ylim(bottom=lowest - (0.5 if key == "psnr" else 0.01))
+        axes.set_ylim(lowest - (0.5 if key == "psnr" else 0.01), None if key == "psnr" else 1)
         axes.set_xticks(place, [fill(system.title, 14) for system in order], fontsize=8)
         axes.set_ylabel(label)
         axes.legend()

@@ -24,13 +24,14 @@ _MEASURES = (
 )
 
 _NOTES = """\
-Means over cases; after +- the deviation (n - 1). *Published*: RPLHR-CT paper, 100 test cases, by the authors'
-protocol. p: one-sided Wilcoxon signed-rank test of PSNR against the row above, exact; `*` p < 0.05, `**`
-p < 0.01, `***` p < 0.001, which 5, 7 and 10 cases at least can carry. Match, Near, Far: PSNR at 0, 1 and 2
-thin slices from a thick one. Authors' tiles are of 256 x 256 pixels, where slices are smaller as large as
-these; what they do not fill is filled up with air. Peak MiB: memory in use above that before, on a GPU the
-allocated, else the resident. GFLOP: of the network on the windows that were run; a multiplication and an
-addition are two.
+Means over cases; after +- the deviation (n - 1). Authors' rows are what a network gives; seamless ones are
+blended and made consistent with the thick slices, as `enhance` does. *Published*: RPLHR-CT paper, 100 test
+cases, by the authors' protocol. p: one-sided Wilcoxon signed-rank test of PSNR against the row above, exact;
+`*` p < 0.05, `**` p < 0.01, `***` p < 0.001, which 5, 7 and 10 cases at least can carry; which row is above
+follows from the same cases. Match, Near, Far: PSNR at 0, 1 and 2 thin slices from a thick one. Authors' tiles
+are of 256 x 256 pixels, where slices are smaller as large as these; what they do not fill is filled up with
+air. Peak MiB: memory in use above that before, on a GPU the allocated, else the resident. GFLOP: of the
+network on the windows that were run; a multiplication and an addition are two.
 """
 
 
