@@ -52,7 +52,9 @@ def add_weights(path: Path, overwrite: bool = False) -> Path:
     if kept.is_file() and filecmp.cmp(path, kept, shallow=False):
         return kept
     if kept.exists() and not overwrite:
-        raise UserError(f"{kept}: other weights of this name were added before; rename {path.name}")
+        raise UserError(
+            f"{kept}: other weights of this name were added before; rename {path.name} (or --overwrite)"
+        )
     with replacing(kept, ".safetensors") as temporary:
         shutil.copyfile(path, temporary)
     return kept
@@ -61,7 +63,7 @@ def add_weights(path: Path, overwrite: bool = False) -> Path:
 def added_weights() -> list[tuple[Path, dict | UserError]]:
     """Files that were added, each with its card or with what is wrong with it."""
     found: list[tuple[Path, dict | UserError]] = []
-    for path in sorted(user_folder().glob("*.safetensors")):
+    for path in sorted(user_folder().glob("[!.]*.safetensors")):  # not half-written ones
         try:
             found.append((path, read_card(path)))
         except UserError as error:
@@ -81,5 +83,8 @@ def added_for(network: str) -> Path | None:
     found = [path for path, card in cards if isinstance(card, dict) and card["network"] == network]
     if len(found) > 1:
         names = ", ".join(map(str, found))
-        raise UserError(f"{len(found)} weights files of {network} were added; choose one of them: {names}")
+        raise UserError(
+            f"{len(found)} weights files of {network} were added: choose one (--checkpoint), or delete the "
+            f"others: {names}"
+        )
     return found[0] if found else None

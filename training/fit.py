@@ -128,7 +128,8 @@ class Fit:
             with self.stopping:
                 self._train()
         except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
+            # What a case raised in such a process says "Caught" instead.
+            if not str(error).startswith("DataLoader worker"):
                 raise
             # It may come in the middle of a step, so that nothing is saved now.
             if self.stopping.asked:  # whoever ends the training may end each of its processes

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +23,7 @@ from .data.cases import INDEX, SPLITS, Case, find_cases
 from .ranks import Ranks, joined
 from .recipes import NAMES, Recipe, find_recipe
 from .resuming import RUN_FILE, check_resuming, earlier_starts, sizes, stored_recipe
+from .revision import commit
 
 DATA = "data"  # in the run's folder, where the data were not prepared before
 
@@ -105,7 +105,7 @@ def _describe(
     start = {
         "after_step": step,
         "program": f"thicktothin {__version__}",
-        "commit": _commit(),
+        "commit": commit(),
         "command": sys.argv,
     }
     facts = {
@@ -148,15 +148,6 @@ def _splits(options: argparse.Namespace, recipe: Recipe, ranks: Ranks) -> tuple[
             f"pairs, or --set factor={index['factor']}"
         )
     return splits, index["origin"]
-
-
-def _commit() -> str | None:
-    """The checkout's commit, with a + where files differ from it; None outside a checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--abbrev=40", "--dirty=+"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
 
 
 if __name__ == "__main__":

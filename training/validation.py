@@ -50,7 +50,7 @@ def _score(network, case: Case, side: int, device: torch.device) -> tuple[float,
     # The region is one tile, as in the released code.
     runner = Runner(network, whole, 1.0, str(device), "float32")
     predicted = predict(thick, whole, "authors", runner)
-    if runner.device != device:
+    if runner.device.type != device.type:
         # A user's volume may be finished on the CPU; a training must not go on there.
         network.to(device)
         raise UserError(f"{device} has no memory to validate on {case.name}: set a smaller validation_crop")

@@ -180,7 +180,7 @@ def test_weights_added_before_are_there_in_another_session(slicer, panel, tmp_pa
     shutil.copyfile(kept, kept.with_name("tvsrn-b.safetensors"))
     panel.updateButtons()
     assert not panel.ui.enhanceButton.enabled
-    assert panel.ui.enhanceButton.toolTip.startswith("2 weights files of tvsrn were added; choose one")
+    assert panel.ui.enhanceButton.toolTip.startswith("2 weights files of tvsrn were added: choose one")
     assert "2 weights files" in panel.ui.methodInfoLabel.text
 
 

@@ -161,6 +161,20 @@ def test_a_pair_displaced_within_its_slices_is_refused_with_the_shift(rows, colu
     assert f"displaced by {rows:+d} rows and {columns:+d} columns" in found.fault()
 
 
+def test_other_padding_in_one_of_the_scans_is_no_fault(pair):
+    outside = np.hypot(*np.mgrid[-15.5:16, -15.5:16]) > 16
+    thick = np.where(outside, -2000, np.asarray(pair.thick.voxels))
+    thin = np.where(outside, 0, np.asarray(pair.thin.voxels))
+    found = measure_alignment(thick, thin, 3)
+    assert (found.fault(), found.offset) == (None, 0)
+
+
+def test_a_single_thick_slice_is_refused(pair):
+    one = [Volume(np.asarray(v.voxels)[:1], v.spacing, slice_axis=2) for v in (pair.thick, pair.thin)]
+    with pytest.raises(UserError, match="case x: a single thick slice"):
+        check_pair("x", type(pair)(*one), 3)
+
+
 def test_values_that_are_no_hu_are_refused(pair):
     stored = Volume(np.asarray(pair.thick.voxels) + 1024, pair.thick.spacing, slice_axis=2)
     overshooting = Volume(np.asarray(pair.thin.voxels) / 3000.0, pair.thin.spacing, slice_axis=2)
@@ -190,8 +204,9 @@ def test_spacings_that_contradict_the_pair_are_refused(pair, thick, thin, words)
 
 
 def test_files_without_spacing_are_accepted(pair):
-    volumes = [Volume(v.voxels, (1.0, 1.0, 1.0), slice_axis=2) for v in (pair.thick, pair.thin)]
-    check_pair("x", type(pair)(*volumes), 3)
+    bare = [Volume(v.voxels, (1.0, 1.0, 1.0), slice_axis=2) for v in (pair.thick, pair.thin)]
+    check_pair("x", type(pair)(*bare), 3)
+    check_pair("x", type(pair)(pair.thick, bare[1]), 3)
 
 
 def test_reversed_other_and_short_scans_are_refused(pair, prepared):

@@ -70,9 +70,11 @@ def test_a_method_takes_the_weights_that_were_added_for_it_unless_there_are_seve
     assert main([*map(str, command), "--progress", "none", "--device", "cpu"]) == 0
     provenance = json.loads((tmp_path / "thin.nrrd.provenance.json").read_text())
     assert provenance["checkpoint"]["path"] == str(kept / "mpunet-best.safetensors")
+    shutil.copyfile(finished / "last.safetensors", kept / ".thicktothin-left-by-a-kill.safetensors")
+    assert main([*map(str, command), "--overwrite", "--progress", "none", "--device", "cpu"]) == 0
     shutil.copyfile(finished / "last.safetensors", kept / "mpunet-last.safetensors")
     refused = expect_refusal(capfd, tmp_path, *command, "--overwrite")
-    assert "2 weights files of mpunet were added; choose one of them" in refused
+    assert "2 weights files of mpunet were added: choose one (--checkpoint)" in refused
 
 
 def test_a_file_that_holds_no_weights_is_not_added(tmp_path, monkeypatch, capfd):

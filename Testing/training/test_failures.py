@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -104,11 +105,13 @@ def test_a_training_does_not_go_on_with_a_network_that_validation_moved_away(
 ):
     from training import validation
 
-    def predicting(thick, window, tiling, runner):
-        runner.device = torch.device("meta")  # as out of memory on a GPU
+    def predicting(device, thick, window, tiling, runner):
+        runner.device = device
         return np.zeros((21, *thick.shape[1:]), np.float32)
 
-    monkeypatch.setattr(validation, "predict", predicting)
+    monkeypatch.setattr(validation, "predict", partial(predicting, torch.device("cpu", 0)))
+    assert train("mpunet", prepared, tmp_path / "same", "steps=1") == 0, "a number is no other device"
+    monkeypatch.setattr(validation, "predict", partial(predicting, torch.device("meta")))
     capfd.readouterr()
     assert train("mpunet", prepared, tmp_path / "run", "steps=1") == 2
     assert "cpu has no memory to validate on CT1: set a smaller validation_crop" in one_line(capfd)

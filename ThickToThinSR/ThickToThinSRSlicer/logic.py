@@ -83,7 +83,8 @@ class ThickToThinSRLogic(ScriptedLoadableModuleLogic):
 
         :param outputNode: volume node whose content is replaced on success; a new node by default.
         :param method: by default what the checkpoint implies, else the library's default.
-        :param checkpoint: weights of a network (.safetensors); by default those that come with the extension.
+        :param checkpoint: weights of a network (.safetensors); by default those that come with the extension
+            or were added.
         :param spacing: target slice spacing in mm.
         :param thickness: slice thickness of the input in mm; by default DICOM's, else its spacing.
         :param device: auto, cpu, cuda, cuda:N or mps.

@@ -1,4 +1,4 @@
-"""Weights of the methods: which are there, and adding a file of one's own."""
+"""Weights of the methods: which are there."""
 
 import functools
 import pathlib

@@ -85,11 +85,13 @@ def in_plane_pair(images: torch.Tensor, factor: int) -> tuple[torch.Tensor, torc
     (B, 1, ``factor (n - 1) + 1``, W).
     """
     first = factor // 2
-    weights = torch.ones(2 * first + 1, dtype=images.dtype, device=images.device)
+    count = (images.shape[2] - 2 * first - 1) // factor + 1
+    reach = factor * (count - 1) + 1
+    # Sums, not a convolution: autocast would make it coarse.
+    parts = [images[:, :, k : k + reach : factor] for k in range(2 * first + 1)]
     if factor % 2 == 0:
-        weights[0] = weights[-1] = 0.5
-    low = F.conv2d(images, (weights / factor)[None, None, :, None], stride=(factor, 1))
-    return low, images[:, :, first : first + factor * (low.shape[2] - 1) + 1]
+        parts = [(parts[0] + parts[-1]) / 2, *parts[1:-1]]
+    return sum(parts) / factor, images[:, :, first : first + reach]
 
 
 def in_plane_prediction(network: DAVSR, low: torch.Tensor) -> torch.Tensor:

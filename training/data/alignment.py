@@ -11,7 +11,7 @@ _PIXEL_STEP = 4  # every fourth pixel in each direction is enough, and fast
 # Neighbouring slices that differ by less than this (HU, root mean square) tell nothing about the offset.
 _LEAST_CHANGE_HU = 2.0
 # Two scans of one patient correlate far better than this; scans of two patients do not.
-_LEAST_CORRELATION = 0.9
+_LEAST_CORRELATION = 0.85
 _LARGEST_SHIFT = 1  # pixels, within the slices
 
 
@@ -67,8 +67,11 @@ def measure_alignment(thick: np.ndarray, thin: np.ndarray, factor: int) -> Align
     """
     step = (slice(None), slice(None, None, _PIXEL_STEP), slice(None, None, _PIXEL_STEP))
     y, x = (np.clip(volume[step], -1024, 2048).astype(np.float32) for volume in (thick, thin))
+    # Padding outside the scanner's circle may be another in either scan.
+    changing = (np.ptp(y, axis=0) > 0) & (np.ptp(x, axis=0) > 0)
+    y, x = y[:, changing], x[:, changing]
     errors = _errors(y, x, factor)
-    change = _root_mean_square(np.diff(y, axis=0)) if len(y) > 1 else 0.0
+    change = _root_mean_square(np.diff(y, axis=0)) if y.size else 0.0
     if not errors or change < _LEAST_CHANGE_HU:
         return Alignment(None, 1.0, False)
     offset = min(errors, key=errors.get)
@@ -95,7 +98,7 @@ def _shift(thick: np.ndarray, thin: np.ndarray, factor: int, offset: int) -> tup
     flat = [plane - plane.mean() for plane in planes]
     rows, columns = (-int(back) for back in phase_cross_correlation(*flat, normalization=None)[0])
     edge = max(abs(rows), abs(columns))
-    if 2 * edge >= min(flat[0].shape):
+    if 2 * edge >= min(flat[0].shape) or not all(plane.any() for plane in flat):
         return 0, 0
     inner = tuple(slice(edge, size - edge) for size in flat[0].shape)
     put_back = np.roll(flat[1], (-rows, -columns), (0, 1))

@@ -9,7 +9,7 @@ from ThickToThinSRLib.errors import UserError
 from .alignment import measure_alignment
 from .cases import Pair
 
-_AIR_BELOW_HU, _LEAST_SPAN_HU = -200.0, 200.0
+_LEAST_SPAN_HU = 200.0
 _SPACING_TOLERANCE = 0.02
 
 
@@ -24,6 +24,8 @@ def check_pair(name: str, pair: Pair, factor: int) -> None:
         patient; the message names the case and the numbers measured.
     """
     thick, thin = pair.thick.voxels, pair.thin.voxels
+    if len(thick) < 2:
+        raise UserError(f"case {name}: a single thick slice; two are needed at least")
     if thick.shape[1:] != thin.shape[1:]:
         raise UserError(
             f"case {name}: in-plane sizes differ, thick {_size(thick)} against thin {_size(thin)} pixels"
@@ -43,24 +45,26 @@ def check_pair(name: str, pair: Pair, factor: int) -> None:
 
 
 def _check_values(name: str, kind: str, voxels: np.ndarray) -> None:
-    """Every CT holds air; stored values without their rescaling, and [0, 1] that overshoots, do not."""
+    """Every CT holds fat or air; stored values without rescaling, and [0, 1] that overshoots, do not."""
     low, high = float(voxels.min()), float(voxels.max())
-    if low > _AIR_BELOW_HU or high - low < _LEAST_SPAN_HU:
+    if low >= 0 or high - low < _LEAST_SPAN_HU:
         raise UserError(
             f"case {name}: the {kind} scan's values, {low:g} to {high:g}, are neither HU nor on [0, 1]"
         )
 
 
 def _check_spacings(name: str, pair: Pair, factor: int) -> None:
-    """Of files that carry their spacing; those without have the same everywhere."""
+    """Of files that carry their spacing."""
     thick, thin = pair.thick.spacing, pair.thin.spacing
+    if (1, 1, 1) in (tuple(thick), tuple(thin)):
+        return
     if any(abs(a / b - 1) > _SPACING_TOLERANCE for a, b in zip(thick[:2], thin[:2], strict=True)):
         raise UserError(
             f"case {name}: pixels of {thick[0]:g} x {thick[1]:g} mm (thick) and {thin[0]:g} x {thin[1]:g} mm "
             "(thin) cannot lie over each other"
         )
     ratio = thick[2] / thin[2]
-    if thick[2] != thin[2] and abs(ratio / factor - 1) > _SPACING_TOLERANCE:
+    if abs(ratio / factor - 1) > _SPACING_TOLERANCE:
         raise UserError(
             f"case {name}: slices every {thick[2]:g} mm (thick) and {thin[2]:g} mm (thin) do not have the "
             f"factor {factor}"

@@ -17,6 +17,7 @@ from ThickToThinSRLib.files import replacing
 from ..data.cases import Case
 from ..data.checks import check_pair
 from ..ranks import Ranks
+from ..revision import commit
 from .crops import crop_places, cut
 from .measures import COLUMNS, Truth, measure, slice_similarity
 from .parts import Part, Parts
@@ -94,7 +95,12 @@ def evaluate(
     parts : Parts, optional
         Where rows are kept as soon as they are measured; what is there already is not measured again.
     """
-    setting = {"precision": precision, "device": ranks.device.type, "version": __version__}
+    setting = {
+        "precision": precision,
+        "device": ranks.device.type,
+        "version": __version__,
+        "commit": commit(),
+    }
     mine = Findings()
     for case in ranks.share(cases):
         try:
