@@ -158,7 +158,7 @@ def test_a_terminal_gets_a_bar_and_the_lines_stay_readable(capfd, monkeypatch):
 def long_job(tmp_path_factory):
     """Input of a job of some seconds, and how many it takes here."""
     folder = tmp_path_factory.mktemp("long")
-    source = write(folder / "thick.nii.gz", some_hu((24, 192, 192)))
+    source = write(folder / "thick.nii.gz", some_hu((16, 160, 160)))
     started = time.monotonic()
     assert subprocess.run(command("enhance", source, folder / "thin.nii.gz"), env=ENVIRONMENT).returncode == 0
     return source, time.monotonic() - started
