@@ -169,6 +169,17 @@ def test_other_padding_in_one_of_the_scans_is_no_fault(pair):
     assert (found.fault(), found.offset) == (None, 0)
 
 
+@pytest.mark.filterwarnings("error")
+def test_scans_that_do_not_change_along_the_slices_hide_their_offset():
+    plane = np.random.default_rng(0).normal(-300, 300, (32, 32))
+    for thick, thin in (
+        (np.tile(plane, (7, 1, 1)), np.tile(plane, (31, 1, 1))),
+        (np.zeros((7, 8, 8)), np.zeros((31, 8, 8))),
+    ):
+        found = measure_alignment(thick, thin, 5)
+        assert (found.offset, found.fault()) == (None, None)
+
+
 def test_a_single_thick_slice_is_refused(pair):
     one = [Volume(np.asarray(v.voxels)[:1], v.spacing, slice_axis=2) for v in (pair.thick, pair.thin)]
     with pytest.raises(UserError, match="case x: a single thick slice"):

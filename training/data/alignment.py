@@ -70,9 +70,10 @@ def measure_alignment(thick: np.ndarray, thin: np.ndarray, factor: int) -> Align
     # Padding outside the scanner's circle may be another in either scan.
     changing = (np.ptp(y, axis=0) > 0) & (np.ptp(x, axis=0) > 0)
     y, x = y[:, changing], x[:, changing]
+    if not y.size or _root_mean_square(np.diff(y, axis=0)) < _LEAST_CHANGE_HU:
+        return Alignment(None, 1.0, False)
     errors = _errors(y, x, factor)
-    change = _root_mean_square(np.diff(y, axis=0)) if y.size else 0.0
-    if not errors or change < _LEAST_CHANGE_HU:
+    if not errors:
         return Alignment(None, 1.0, False)
     offset = min(errors, key=errors.get)
     backwards = _errors(y[::-1], x, factor)
