@@ -139,6 +139,8 @@ def _read_legacy(content: io.BytesIO) -> tuple[Any, _Numbers]:
         if key not in notes or notes[key].length != length:
             raise Malformed("its storages are damaged or cut off")
         stored[key] = content.read(_size(notes[key]))
+        if len(stored[key]) < _size(notes[key]):  # also one that no weight needs
+            raise Malformed("its storages are damaged or cut off")
 
     def numbers(note: StorageNote) -> bytes:
         if note.key not in stored:
