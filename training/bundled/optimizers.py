@@ -1,0 +1,91 @@
+"""Several optimizers as one, with one relative learning rate: Muon for matrices inside, AdamW for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+
+from ThickToThinSRLib.errors import UserError
+
+
+class Optimizers:
+    """Steps and saves several optimizers together.
+
+    Parameters
+    ----------
+    optimizers : iterable of Optimizer
+        Their parameter groups hold the full learning rates.
+    """
+
+    def __init__(self, optimizers: Iterable[torch.optim.Optimizer]):
+        self._optimizers = list(optimizers)
+        self._full_rates = [[group["lr"] for group in one.param_groups] for one in self._optimizers]
+
+    def set_relative_rate(self, share: float) -> None:
+        """Let every group learn at this share of its full rate."""
+        for one, rates in zip(self._optimizers, self._full_rates, strict=True):
+            for group, rate in zip(one.param_groups, rates, strict=True):
+                group["lr"] = rate * share
+
+    def zero_grad(self) -> None:
+        for one in self._optimizers:
+            one.zero_grad(set_to_none=True)
+
+    def step(self) -> None:
+        for one in self._optimizers:
+            one.step()
+
+    def state_dict(self) -> list[dict]:
+        return [one.state_dict() for one in self._optimizers]
+
+    def load_state_dict(self, states: list[dict]) -> None:
+        for one, state in zip(self._optimizers, states, strict=True):
+            one.load_state_dict(state)
+
+
+def adamw(network: torch.nn.Module, rate: float) -> Optimizers:
+    """AdamW for everything."""
+    return Optimizers([torch.optim.AdamW(network.parameters(), rate, weight_decay=1e-4)])
+
+
+def muon(
+    network: torch.nn.Module,
+    rate: float,
+    inner: Callable[[str, torch.nn.Parameter], bool],
+    shares: dict[str, float],
+) -> Optimizers:
+    """Muon (Jordan et al., 2024) at ten times `rate` for inner matrices, AdamW at `rate` for the rest.
+
+    Parameters
+    ----------
+    inner : callable
+        Whether a parameter, by name and value, is a matrix that Muon should orthogonalize.
+    shares : dict
+        Share of `rate` for parameters whose names begin with a key; these never go to Muon.
+
+    Raises
+    ------
+    UserError
+        If this PyTorch has no Muon (2.9 was the first to have it).
+    """
+    if not hasattr(torch.optim, "Muon"):
+        raise UserError(f"this recipe needs PyTorch 2.9 or later (it uses Muon), not {torch.__version__}")
+    slow = {prefix: [] for prefix in shares}
+    matrices, rest = [], []
+    for name, parameter in network.named_parameters():
+        prefix = next((key for key in shares if name.startswith(key)), None)
+        if prefix is not None:
+            slow[prefix].append(parameter)
+        elif inner(name, parameter):
+            matrices.append(parameter)
+        else:
+            rest.append(parameter)
+    groups = [{"params": rest, "lr": rate}]
+    groups += [{"params": slow[prefix], "lr": rate * share} for prefix, share in shares.items()]
+    return Optimizers(
+        [
+            torch.optim.Muon(matrices, lr=10 * rate, weight_decay=1e-4, momentum=0.95),
+            torch.optim.AdamW(groups, lr=rate, weight_decay=1e-4, betas=(0.9, 0.99)),
+        ]
+    )
