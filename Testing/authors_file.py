@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from ThickToThinSRLib.authors_checkpoint import read_authors
 from ThickToThinSRLib.errors import UserError
+from ThickToThinSRLib.weights.authors_file import read_authors
 
 CONFIG = {"c_y": 64, "c_x": 64, "T3dE_w": (2.0, 2.0, 2.0), "T_mask": False, "path": None, "name": "x"}
 

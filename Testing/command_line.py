@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from ThickToThinSRLib.cli import main
+from ThickToThinSRLib.cli.main import main
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")

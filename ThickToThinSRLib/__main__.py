@@ -18,7 +18,7 @@ def run() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    from .cli import main
+    from .cli.main import main
 
     code = main()
     for number in heeded:

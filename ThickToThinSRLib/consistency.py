@@ -14,7 +14,7 @@ from scipy.linalg import solveh_banded
 
 from .acquisition import Acquisition, sampling_matrix
 from .errors import Cancelled
-from .linear import slab_columns, slabs
+from .interpolation import slab_columns, slabs
 
 # Weight of smoothness against agreement in the consistent interpolation. Smaller follows the input more
 # closely and amplifies noise where slices overlap; measured on real chest CT (README, "Consistent").

@@ -13,15 +13,22 @@ import numpy as np
 
 from . import __version__, consistency
 from .acquisition import Acquisition
-from .dicom_writer import wants_series
 from .errors import Cancelled, UserError
-from .files import check_finite, check_free, read_volume, replacing
-from .input_warnings import find_warnings
+from .inference.memory import available_memory
+from .inspection.thickness_estimate import estimate_thickness
+from .inspection.warnings import find_warnings
 from .intensity import resolve_intensity, to_hu, to_unit
-from .memory import available_memory
-from .methods import ADAPTATION_OPTIONS, METHODS, Options, acquisition_of, check_adaptation, methods_of
-from .results import asked_for, check_target, write_result
-from .thickness_estimate import estimate_thickness
+from .io.dicom.derived_series import wants_series
+from .io.results import asked_for, check_target, write_result
+from .io.volume_files import check_finite, check_free, read_volume, replacing
+from .methods.registry import (
+    ADAPTATION_OPTIONS,
+    METHODS,
+    Options,
+    acquisition_of,
+    check_adaptation,
+    methods_of,
+)
 from .volume import Volume, cast, check_target_spacing, through_plane_axis
 
 DEFAULT_METHOD = "universal"
@@ -37,7 +44,7 @@ class Settings:
     Attributes
     ----------
     method : str, optional
-        A name of :data:`~ThickToThinSRLib.methods.METHODS`; by default what `checkpoint` implies.
+        A name of :data:`~ThickToThinSRLib.methods.registry.METHODS`; by default what `checkpoint` implies.
     spacing : float, optional
         Target slice spacing in mm. By default `factor` decides, else the network, else 1 mm.
     factor : float, optional
@@ -48,11 +55,11 @@ class Settings:
     axis : int, optional
         Through-plane index axis (0, 1, 2 = i, j, k).
     checkpoint, tiling, consistency, device, precision
-        See :class:`~ThickToThinSRLib.methods.Options`.
+        See :class:`~ThickToThinSRLib.methods.registry.Options`.
     intensity : {"auto", "hu", "unit"}
         Scale of the input's voxels.
     minutes, epochs, planes, network, save_weights : optional
-        For methods that adapt to the scan, see :class:`~ThickToThinSRLib.methods.Options`.
+        For methods that adapt to the scan, see :class:`~ThickToThinSRLib.methods.registry.Options`.
     """
 
     method: str | None = None
@@ -76,7 +83,7 @@ class Settings:
 def read_input(path: Path, series: str | None = None) -> Volume:
     """Read a volume file, or a folder with a DICOM series."""
     if Path(path).is_dir():
-        from .dicom import read_series
+        from .io.dicom.series import read_series
 
         return read_series(path, series)
     if series is not None:
@@ -150,7 +157,7 @@ def enhance_volume(
     check_finite(volume.voxels, "input")
     if settings.device not in ("auto", "cpu"):
         # One that is not there is a mistake even if the method would not use it.
-        from .devices import resolve_device
+        from .inference.runner import resolve_device
 
         resolve_device(settings.device)
     axis = through_plane_axis(volume, settings.axis)
@@ -240,8 +247,8 @@ def choose_method(
     """
     if method is not None and method not in METHODS:
         raise UserError(f"method {method!r} is not one of {', '.join(METHODS)}")
-    from .added_weights import added_for
-    from .checkpoints import bundled_checkpoint, checksum, read_card
+    from .weights.added import added_for
+    from .weights.checkpoints import bundled_checkpoint, checksum, read_card
 
     if checkpoint is None:
         method = method or DEFAULT_METHOD

@@ -15,8 +15,8 @@ import sys
 from pathlib import Path
 
 from ThickToThinSRLib.errors import UserError
-from ThickToThinSRLib.files import replacing
-from ThickToThinSRLib.methods import ADAPTED_NETWORKS, METHODS, PRECISIONS
+from ThickToThinSRLib.io.volume_files import replacing
+from ThickToThinSRLib.methods.registry import ADAPTED_NETWORKS, METHODS, PRECISIONS
 
 from .command import run
 from .data.cases import SPLITS, cases_of

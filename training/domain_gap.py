@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from ThickToThinSRLib.errors import UserError
-from ThickToThinSRLib.files import replacing
+from ThickToThinSRLib.io.volume_files import replacing
 
 from .benchmark import main as benchmark
 from .command import run

@@ -12,9 +12,9 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
-from ThickToThinSRLib.checkpoints import save_network
 from ThickToThinSRLib.errors import Cancelled, UserError
 from ThickToThinSRLib.networks import build
+from ThickToThinSRLib.weights.checkpoints import save_network
 
 from .card import model_card
 from .data.cases import Case

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from ThickToThinSRLib.linear import interpolation_matrix
+from ThickToThinSRLib.interpolation import interpolation_matrix
 from ThickToThinSRLib.networks import WindowSpec
 from ThickToThinSRLib.networks.rdn import ResidualDenseBlock
 from ThickToThinSRLib.networks.swin import SwinBlock

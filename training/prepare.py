@@ -20,8 +20,8 @@ from pathlib import Path
 
 from ThickToThinSRLib.enhance import read_input
 from ThickToThinSRLib.errors import UserError
-from ThickToThinSRLib.files import SUFFIXES
 from ThickToThinSRLib.intensity import detect_intensity, to_hu
+from ThickToThinSRLib.io.volume_files import SUFFIXES
 
 from .command import run
 from .data.archives import RELEASED_COUNTS, unpack_archives

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 import torch.distributed
 
-from ThickToThinSRLib.devices import resolve_device
 from ThickToThinSRLib.errors import UserError
+from ThickToThinSRLib.inference.runner import resolve_device
 
 # Validating or preparing on one process may keep the others waiting for long.
 _PATIENCE = timedelta(hours=12)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ThickToThinSRLib.methods import PRECISIONS
+from ThickToThinSRLib.methods.registry import PRECISIONS
 
 from .command import run
 from .data.cases import cases_of

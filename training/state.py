@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ThickToThinSRLib.errors import UserError
-from ThickToThinSRLib.files import replacing
+from ThickToThinSRLib.io.volume_files import replacing
 
 STATE = "state.safetensors"
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ThickToThinSRLib import __version__
 from ThickToThinSRLib.errors import UserError
-from ThickToThinSRLib.files import replacing
+from ThickToThinSRLib.io.volume_files import replacing
 from ThickToThinSRLib.networks import NETWORKS
 
 from .command import run

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from ThickToThinSRLib.devices import Runner
 from ThickToThinSRLib.errors import UserError
+from ThickToThinSRLib.evaluation.similarity import OFFICIAL_DROP, official_psnr
+from ThickToThinSRLib.inference.runner import Runner
+from ThickToThinSRLib.inference.sliding_window import predict
 from ThickToThinSRLib.intensity import to_unit
-from ThickToThinSRLib.similarity import OFFICIAL_DROP, official_psnr
-from ThickToThinSRLib.sliding_window import predict
 
 from .data.cases import Case
 from .ranks import Ranks

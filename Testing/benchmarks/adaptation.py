@@ -13,10 +13,10 @@ import numpy as np
 import torch
 
 from ThickToThinSRLib.acquisition import Acquisition
-from ThickToThinSRLib.devices import native_bfloat16
+from ThickToThinSRLib.inference.runner import native_bfloat16
+from ThickToThinSRLib.methods.sr4zct.pairs import Budget, Pairs, adapt
+from ThickToThinSRLib.methods.sr4zct.planes import CONDITIONS
 from ThickToThinSRLib.networks import build
-from ThickToThinSRLib.planes import CONDITIONS
-from ThickToThinSRLib.selfsupervised import Budget, Pairs, adapt
 
 PAPER_EPOCHS = 200
 SLICES = 60

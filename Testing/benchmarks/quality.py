@@ -25,10 +25,10 @@ from scipy.ndimage import gaussian_filter
 from ThickToThinSRLib.acquisition import Acquisition, simulate
 from ThickToThinSRLib.consistency import measure
 from ThickToThinSRLib.enhance import Settings, enhance_volume, read_input
+from ThickToThinSRLib.evaluation.lung import densitometry, lung_mask
+from ThickToThinSRLib.evaluation.metrics import HU_RANGE, distance_groups
+from ThickToThinSRLib.evaluation.similarity import ssim
 from ThickToThinSRLib.intensity import HU_WINDOW
-from ThickToThinSRLib.lung import densitometry, lung_mask
-from ThickToThinSRLib.metrics import HU_RANGE, distance_groups
-from ThickToThinSRLib.similarity import ssim
 from ThickToThinSRLib.volume import Volume, slice_count
 
 # Thickness and spacing in thin slices, and the true profile.

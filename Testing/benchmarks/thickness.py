@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ThickToThinSRLib.acquisition import Acquisition, simulate
 from ThickToThinSRLib.enhance import read_input
-from ThickToThinSRLib.thickness_estimate import estimate_thickness
+from ThickToThinSRLib.inspection.thickness_estimate import estimate_thickness
 
 PROTOCOLS = (
     (5, 5, "box"),

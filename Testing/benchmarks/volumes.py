@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ThickToThinSRLib.files import write_volume
+from ThickToThinSRLib.io.volume_files import write_volume
 from ThickToThinSRLib.volume import Volume
 
 
@@ -41,7 +41,7 @@ def main() -> None:
     jobs = [["--method", name] for name in ("interpolation", "consistent", "universal")]
     jobs += [["--method", "sr4zct", "--minutes", minutes] for minutes in ("0", "1")]
     jobs += [["--checkpoint", str(path), "--device", options.device] for path in options.checkpoints]
-    _, importing = run(["-c", "import ThickToThinSRLib.cli"])
+    _, importing = run(["-c", "import ThickToThinSRLib.cli.main"])
     print(f"{'method':16} {'slices':>6} {'seconds':>8} {'peak MiB':>9} {'input':>6} {'result':>7}")
     with tempfile.TemporaryDirectory() as folder:
         for slices in (options.slices // 2, options.slices):

@@ -15,8 +15,8 @@ import numpy as np
 
 from ThickToThinSRLib.acquisition import Acquisition, simulate
 from ThickToThinSRLib.enhance import Settings, enhance_volume, read_input
+from ThickToThinSRLib.evaluation.metrics import psnr
 from ThickToThinSRLib.intensity import HU_WINDOW
-from ThickToThinSRLib.metrics import psnr
 from ThickToThinSRLib.volume import Volume
 
 ERRORS_MM = (-1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0)

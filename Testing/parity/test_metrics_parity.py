@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ThickToThinSRLib.similarity import official_psnr, official_ssim
+from ThickToThinSRLib.evaluation.similarity import official_psnr, official_ssim
 
 ARRAYS = Path(__file__).parent / "arrays"
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from Testing.shared_data import shared
-from ThickToThinSRLib.authors_checkpoint import read_authors
 from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.networks import NETWORKS, build
+from ThickToThinSRLib.weights.authors_file import read_authors
 
 ARRAYS = Path(__file__).parent / "arrays"
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from ThickToThinSRLib.sr4zct_operator import degrade, restore
+from Testing.parity.sr4zct_operator import degrade, restore
 
 ARRAYS = Path(__file__).parent / "arrays" / "sr4zct_resampling.npz"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ThickToThinSRLib.cli import main
-from ThickToThinSRLib.files import read_volume, write_volume
+from ThickToThinSRLib.cli.main import main
+from ThickToThinSRLib.io.volume_files import read_volume, write_volume
 from ThickToThinSRLib.volume import Volume
 
 ARRAYS = Path(__file__).parent / "arrays"

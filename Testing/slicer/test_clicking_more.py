@@ -15,7 +15,7 @@ from pydicom import dcmread
 from Testing.command_line import write
 from Testing.make_dicom import ct_series, write_series
 from Testing.shared_data import CHECKOUT
-from ThickToThinSRLib.dicom import read_series
+from ThickToThinSRLib.io.dicom.series import read_series
 
 from .scenes import add_volume, background, click, contents, ct_voxels, is_clean, wait_until
 

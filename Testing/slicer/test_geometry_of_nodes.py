@@ -7,7 +7,7 @@ import pytest
 import SimpleITK as sitk
 
 from Testing.shared_data import shared
-from ThickToThinSRLib.cli import main
+from ThickToThinSRLib.cli.main import main
 from ThickToThinSRLib.errors import UserError
 
 from .scenes import (

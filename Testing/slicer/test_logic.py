@@ -12,7 +12,7 @@ import pytest
 
 from ThickToThinSRLib import __version__
 from ThickToThinSRLib.errors import Cancelled, UserError
-from ThickToThinSRLib.worker_process import WorkerFailed
+from ThickToThinSRLib.worker.process import WorkerFailed
 
 from .scenes import add_volume, contents, ct_voxels, is_clean, put_python_slicer, wait_until
 

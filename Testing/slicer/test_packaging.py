@@ -121,15 +121,15 @@ def test_the_installed_tree_holds_module_library_and_resources(installed):
 
 
 def test_the_installed_library_finds_the_bundled_weights(installed):
-    program = "from ThickToThinSRLib.checkpoints import resources_folder; print(resources_folder())"
+    program = "from ThickToThinSRLib.weights.checkpoints import resources_folder; print(resources_folder())"
     assert run_installed(installed, program) == str(installed / "Resources")
 
 
 def test_the_installed_library_enhances_a_volume(installed, tmp_path):
     program = (
-        "import numpy, pathlib; from ThickToThinSRLib.files import write_volume, read_volume;"
+        "import numpy, pathlib; from ThickToThinSRLib.io.volume_files import write_volume, read_volume;"
         "from ThickToThinSRLib.volume import Volume;"
-        "from ThickToThinSRLib.worker_process import WorkerProcess, run;"
+        "from ThickToThinSRLib.worker.process import WorkerProcess, run;"
         "folder = pathlib.Path(sys.argv[1]); source, target = folder / 'a.nrrd', folder / 'b.nrrd';"
         "write_volume(Volume(numpy.zeros((4, 5, 6), 'int16') - 500, (1, 1, 5)), source);"
         "run(WorkerProcess(sys.executable, source, target, folder)); print(read_volume(target).voxels.shape)"

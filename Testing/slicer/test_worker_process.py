@@ -10,9 +10,9 @@ import time
 import pytest
 
 from ThickToThinSRLib.errors import Cancelled, UserError
-from ThickToThinSRLib.files import read_volume, write_volume
+from ThickToThinSRLib.io.volume_files import read_volume, write_volume
 from ThickToThinSRLib.volume import Volume
-from ThickToThinSRLib.worker_process import WorkerFailed, WorkerProcess, run
+from ThickToThinSRLib.worker.process import WorkerFailed, WorkerProcess, run
 
 from .scenes import ct_voxels
 

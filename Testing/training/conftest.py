@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from Testing.training.runs import TINY, quiet_prepare
-from ThickToThinSRLib.files import read_volume, write_volume
+from ThickToThinSRLib.io.volume_files import read_volume, write_volume
 from training.data.lookalike import write_lookalike
 from training.train import main
 

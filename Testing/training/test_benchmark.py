@@ -14,10 +14,10 @@ from matplotlib.image import imread
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from ThickToThinSRLib.cli import main as thicktothin
-from ThickToThinSRLib.files import read_volume
+from ThickToThinSRLib.cli.main import main as thicktothin
+from ThickToThinSRLib.evaluation.similarity import official_psnr, official_ssim
 from ThickToThinSRLib.intensity import to_hu
-from ThickToThinSRLib.similarity import official_psnr, official_ssim
+from ThickToThinSRLib.io.volume_files import read_volume
 from ThickToThinSRLib.volume import Volume
 from training import single
 from training.benchmark import main as benchmark
@@ -69,7 +69,7 @@ def test_cases_csv_has_a_row_a_case_system_and_protocol(measured):
 def test_the_rows_are_the_authors_measures_of_what_enhance_writes(measured, prepared, finished, tmp_path):
     case = cases_of(prepared, "test")[0].read()
     thick = Volume(np.asarray(case.thick.voxels, np.float32), case.thick.spacing, slice_axis=2)
-    from ThickToThinSRLib.files import write_volume
+    from ThickToThinSRLib.io.volume_files import write_volume
 
     write_volume(thick, tmp_path / "thick.nii.gz")
     command = ["enhance", str(tmp_path / "thick.nii.gz"), str(tmp_path / "thin.nii.gz"), "--device", "cpu"]

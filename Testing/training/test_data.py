@@ -12,8 +12,8 @@ from scipy import ndimage
 from Testing.make_dicom import ct_series, write_series
 from Testing.training.runs import quiet_prepare
 from ThickToThinSRLib.errors import UserError
-from ThickToThinSRLib.files import read_volume, write_volume
 from ThickToThinSRLib.intensity import to_hu
+from ThickToThinSRLib.io.volume_files import read_volume, write_volume
 from ThickToThinSRLib.volume import Volume
 from training.data.alignment import measure_alignment
 from training.data.cases import cases_of, find_cases

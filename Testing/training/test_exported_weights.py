@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from Testing.command_line import expect_refusal, write
-from ThickToThinSRLib.checkpoints import read_card
-from ThickToThinSRLib.cli import main
-from ThickToThinSRLib.files import read_volume, write_volume
-from ThickToThinSRLib.methods import METHODS
+from ThickToThinSRLib.cli.main import main
+from ThickToThinSRLib.io.volume_files import read_volume, write_volume
+from ThickToThinSRLib.methods.registry import METHODS
 from ThickToThinSRLib.volume import Volume
+from ThickToThinSRLib.weights.checkpoints import read_card
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from ThickToThinSRLib.errors import UserError
-from ThickToThinSRLib.methods import METHODS
+from ThickToThinSRLib.inference.sliding_window import depth_parts
+from ThickToThinSRLib.methods.registry import METHODS
 from ThickToThinSRLib.networks import build
-from ThickToThinSRLib.sliding_window import depth_parts
 from ThickToThinSRLib.volume import Volume
 from training.data.cases import Pair
 from training.evaluation.cost import PeakMemory, Work

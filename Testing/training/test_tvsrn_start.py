@@ -2,7 +2,7 @@
 
 import torch
 
-from ThickToThinSRLib.linear import interpolation_matrix
+from ThickToThinSRLib.interpolation import interpolation_matrix
 from ThickToThinSRLib.networks import build
 from training.bundled.tvsrn_start import add_features, start_as_interpolation
 

@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import load_file
 
 from Testing.command_line import ENVIRONMENT, REPOSITORY
-from ThickToThinSRLib.checkpoints import read_card
 from ThickToThinSRLib.enhance import Settings, enhance_volume
-from ThickToThinSRLib.files import write_volume
+from ThickToThinSRLib.io.volume_files import write_volume
 from ThickToThinSRLib.volume import Volume
+from ThickToThinSRLib.weights.checkpoints import read_card
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 
 from Testing.command_line import expect_refusal, write
 from ThickToThinSRLib.errors import UserError
-from ThickToThinSRLib.methods import check_adaptation
+from ThickToThinSRLib.methods.registry import check_adaptation
 
 
 @pytest.mark.parametrize(

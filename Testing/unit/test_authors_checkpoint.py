@@ -13,8 +13,8 @@ from torch import nn
 
 from Testing.authors_file import CONFIG, authors_network, expect_error, rewritten, save, torch_zip  # noqa: F401
 from Testing.shared_data import shared
-from ThickToThinSRLib.authors_checkpoint import read_authors
 from ThickToThinSRLib.errors import UserError
+from ThickToThinSRLib.weights.authors_file import read_authors
 
 # Before 1.6, torch.save stored each class's source text, and warns that these classes have none.
 pytestmark = pytest.mark.filterwarnings("ignore:Couldn't retrieve source code")

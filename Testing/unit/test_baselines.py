@@ -7,15 +7,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ThickToThinSRLib.checkpoints import save_network
-from ThickToThinSRLib.davsr_adaptation import adapt
 from ThickToThinSRLib.enhance import Settings, enhance_volume
 from ThickToThinSRLib.errors import Cancelled
+from ThickToThinSRLib.methods.davsr import adapt
 from ThickToThinSRLib.networks import build
 from ThickToThinSRLib.networks.davsr import in_plane_pair, in_plane_prediction
 from ThickToThinSRLib.networks.mpunet import resized
 from ThickToThinSRLib.networks.through_plane_interpolation import interpolated
 from ThickToThinSRLib.volume import Volume
+from ThickToThinSRLib.weights.checkpoints import save_network
 from training.recipes import find_recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -10,8 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from ThickToThinSRLib import checkpoints
-from ThickToThinSRLib.checkpoints import (
+from ThickToThinSRLib.errors import UserError
+from ThickToThinSRLib.networks import build
+from ThickToThinSRLib.networks.window_spec import window_spec
+from ThickToThinSRLib.weights import checkpoints
+from ThickToThinSRLib.weights.checkpoints import (
     bundled_models,
     checksum,
     load_network,
@@ -19,9 +22,6 @@ from ThickToThinSRLib.checkpoints import (
     resources_folder,
     save_network,
 )
-from ThickToThinSRLib.errors import UserError
-from ThickToThinSRLib.networks import build
-from ThickToThinSRLib.networks.window_spec import window_spec
 
 CARD = {"title": "Trial", "version": "1", "licence": "CC BY 4.0", "origin": "made by a test", "psnr": 38.6}
 WINDOW = window_spec(5, 4, multiple=8, margin=4, tile=64)
@@ -77,7 +77,7 @@ def test_a_network_comes_back_with_weights_window_and_card(honest, network):
 
 def test_the_card_is_read_without_torch(honest):
     code = (
-        "import sys; from ThickToThinSRLib.checkpoints import read_card; card = read_card(sys.argv[1]); "
+        "import sys; from ThickToThinSRLib.weights.checkpoints import read_card; card = read_card(sys.argv[1]); "
         "assert 'torch' not in sys.modules; print(card['network'], card['window']['tile'], card['title'])"
     )
     done = subprocess.run(

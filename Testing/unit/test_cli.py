@@ -13,10 +13,11 @@ from pydicom import dcmread
 from Testing.command_line import SUFFIXES, contents, run, some_hu, write
 from Testing.make_dicom import ct_series, test_image, write_series
 from Testing.shared_data import shared
-from ThickToThinSRLib import commands, phantom
-from ThickToThinSRLib.arguments import build_parser
-from ThickToThinSRLib.cli import main
-from ThickToThinSRLib.files import read_volume
+from ThickToThinSRLib import phantom
+from ThickToThinSRLib.cli import commands
+from ThickToThinSRLib.cli.arguments import build_parser
+from ThickToThinSRLib.cli.main import main
+from ThickToThinSRLib.io.volume_files import read_volume
 from ThickToThinSRLib.volume import Volume
 
 COMMANDS = ("enhance", "import-checkpoint", "models", "simulate", "metrics", "compare", "phantom")

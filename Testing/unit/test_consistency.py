@@ -7,7 +7,7 @@ import pytest
 
 from ThickToThinSRLib.acquisition import Acquisition, sampling_matrix
 from ThickToThinSRLib.consistency import ConsistencyProjection, ConsistentInterpolation, measure
-from ThickToThinSRLib.linear import interpolation_matrix
+from ThickToThinSRLib.interpolation import interpolation_matrix
 from ThickToThinSRLib.volume import slice_count
 
 PROTOCOLS = [(5.0, 5.0), (6.25, 2.5), (5.0, 2.5), (3.0, 2.0), (2.0, 5.0)]

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from ThickToThinSRLib import devices
-from ThickToThinSRLib.devices import Runner, resolve_device
 from ThickToThinSRLib.errors import UserError
+from ThickToThinSRLib.inference import runner as devices
+from ThickToThinSRLib.inference.runner import Runner, resolve_device
+from ThickToThinSRLib.inference.sliding_window import predict
 from ThickToThinSRLib.networks.window_spec import window_spec
-from ThickToThinSRLib.sliding_window import predict
 
 WINDOW = window_spec(5, 4, multiple=8, margin=16)
 

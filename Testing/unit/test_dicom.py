@@ -27,8 +27,8 @@ from Testing.make_dicom import (
     write_series,
 )
 from Testing.shared_data import shared
-from ThickToThinSRLib.dicom import read_series
 from ThickToThinSRLib.errors import UserError
+from ThickToThinSRLib.io.dicom.series import read_series
 
 SAGITTAL = np.array([[0.0, 0, 1], [1, 0, 0], [0, -1, 0]])
 FEET_FIRST = np.diag([-1.0, 1, -1])

@@ -8,8 +8,8 @@ from pydicom import Dataset, dcmread
 from pydicom.sequence import Sequence
 
 from Testing.make_dicom import enhanced_ct, set_pixels, test_image, write_series
-from ThickToThinSRLib.cli import main
-from ThickToThinSRLib.dicom import read_series
+from ThickToThinSRLib.cli.main import main
+from ThickToThinSRLib.io.dicom.series import read_series
 
 INTERCEPT, PADDING_HU = -3000, -2000
 

@@ -17,10 +17,10 @@ from Testing.command_line import contents, expect_refusal
 from Testing.make_dicom import OBLIQUE, ct_series, enhanced_ct, set_pixels, test_image, write_series
 from Testing.shared_data import shared
 from ThickToThinSRLib import __version__
-from ThickToThinSRLib.cli import main
-from ThickToThinSRLib.dicom import read_series
-from ThickToThinSRLib.dicom_writer import write_series as write_derived
+from ThickToThinSRLib.cli.main import main
 from ThickToThinSRLib.errors import Cancelled, UserError
+from ThickToThinSRLib.io.dicom.derived_series import write_series as write_derived
+from ThickToThinSRLib.io.dicom.series import read_series
 
 SPACING = (0.7, 0.8, 5.0)
 SAGITTAL = np.array([[0.0, 0, 1], [1, 0, 0], [0, -1, 0]])

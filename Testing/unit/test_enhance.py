@@ -9,13 +9,13 @@ import pytest
 
 from Testing.shared_data import shared
 from ThickToThinSRLib import enhance as job
-from ThickToThinSRLib.checkpoints import save_network
 from ThickToThinSRLib.enhance import Settings, choose_method, choose_spacing, enhance_file, enhance_volume
 from ThickToThinSRLib.errors import Cancelled, UserError
-from ThickToThinSRLib.files import read_volume, write_volume
 from ThickToThinSRLib.intensity import to_unit
+from ThickToThinSRLib.io.volume_files import read_volume, write_volume
 from ThickToThinSRLib.networks import NETWORKS, build
 from ThickToThinSRLib.volume import Volume
+from ThickToThinSRLib.weights.checkpoints import save_network
 
 CARD = {"title": "untrained", "version": "0", "licence": "Apache-2.0", "origin": "a test"}
 

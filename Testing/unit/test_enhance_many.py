@@ -14,12 +14,12 @@ import SimpleITK as sitk
 
 from Testing.command_line import ENVIRONMENT, command, contents, run, some_hu, write
 from Testing.make_dicom import ct_series, test_image, write_series
-from ThickToThinSRLib.batch import enhance_many, is_there
-from ThickToThinSRLib.cases import find_cases
+from ThickToThinSRLib.batch.inputs import find_cases
+from ThickToThinSRLib.batch.run import enhance_many, is_there
+from ThickToThinSRLib.batch.shard import part, rank_and_size
 from ThickToThinSRLib.enhance import Settings
 from ThickToThinSRLib.errors import UserError
-from ThickToThinSRLib.shard import part, rank_and_size
-from ThickToThinSRLib.worker import DONE, THERE
+from ThickToThinSRLib.worker.reporters import DONE, THERE
 
 OPTIONS = ("--method", "consistent", "--spacing", "2.5")
 

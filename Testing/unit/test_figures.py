@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ThickToThinSRLib import figures
 from ThickToThinSRLib.errors import UserError
-from ThickToThinSRLib.figures import compare
+from ThickToThinSRLib.evaluation import comparison as figures
+from ThickToThinSRLib.evaluation.comparison import compare
 from ThickToThinSRLib.intensity import to_unit
 from ThickToThinSRLib.volume import Volume
 
@@ -202,7 +202,7 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path):
 
 def test_a_program_that_uses_pyplot_is_not_disturbed(tmp_path):
     code = (
-        "import sys, numpy, ThickToThinSRLib.figures as f, ThickToThinSRLib.volume as v\n"
+        "import sys, numpy, ThickToThinSRLib.evaluation.comparison as f, ThickToThinSRLib.volume as v\n"
         "assert 'matplotlib' not in sys.modules\n"
         "f.compare([('a', v.Volume(numpy.zeros((2, 9, 9)), (1, 1, 1)))], sys.argv[1])\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"

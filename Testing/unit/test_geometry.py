@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ThickToThinSRLib.enhance import Settings, enhance_file
-from ThickToThinSRLib.files import read_volume, write_volume
+from ThickToThinSRLib.io.volume_files import read_volume, write_volume
 from ThickToThinSRLib.volume import Volume
 
 CENTRE = np.array([12.3, -45.6, 78.9])  # LPS mm

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from Testing.authors_file import CONFIG, authors_network, expect_error, rewritten, save, torch_zip  # noqa: F401
-from ThickToThinSRLib.authors_checkpoint import read_authors
+from ThickToThinSRLib.weights.authors_file import read_authors
 
 
 class Evil:

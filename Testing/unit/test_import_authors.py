@@ -15,10 +15,10 @@ import torch
 
 from Testing.authors_file import authors_network, rewritten  # noqa: F401
 from Testing.shared_data import shared
-from ThickToThinSRLib.authors_config import AUTHORS_NETWORKS, constructor_arguments, crop_side
-from ThickToThinSRLib.checkpoints import checksum, import_authors, load_network
 from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.networks import build, tvsrn
+from ThickToThinSRLib.weights.authors_config import AUTHORS_NETWORKS, constructor_arguments, crop_side
+from ThickToThinSRLib.weights.checkpoints import checksum, import_authors, load_network
 
 RELEASED = {
     "ratio": 5,

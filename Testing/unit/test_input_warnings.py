@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ThickToThinSRLib.acquisition import Acquisition
-from ThickToThinSRLib.input_warnings import find_warnings, share_outside
+from ThickToThinSRLib.inspection.warnings import find_warnings, share_outside
 from ThickToThinSRLib.volume import Volume
 
 CARD = {"trained": {"spacing": [1.5, 8.0], "thickness": [2.0, 8.0]}, "intensity": [-1024.0, 2048.0]}

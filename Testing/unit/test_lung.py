@@ -11,10 +11,10 @@ from scipy import ndimage
 
 from Testing.shared_data import shared
 from ThickToThinSRLib.errors import UserError
-from ThickToThinSRLib.files import read_volume
+from ThickToThinSRLib.evaluation.lung import densitometry, lung_mask
+from ThickToThinSRLib.evaluation.metrics import report
 from ThickToThinSRLib.intensity import to_unit
-from ThickToThinSRLib.lung import densitometry, lung_mask
-from ThickToThinSRLib.metrics import report
+from ThickToThinSRLib.io.volume_files import read_volume
 from ThickToThinSRLib.volume import Volume
 
 # Centre and semi-axes (x, y, z) in mm of the ellipsoids below; x to the left, y to the back, z upwards.

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from ThickToThinSRLib.errors import UserError
+from ThickToThinSRLib.evaluation.metrics import distance_groups, format_report, psnr, report, slice_errors
+from ThickToThinSRLib.evaluation.similarity import official_psnr, ssim
 from ThickToThinSRLib.intensity import to_unit
-from ThickToThinSRLib.metrics import distance_groups, format_report, psnr, report, slice_errors
-from ThickToThinSRLib.similarity import official_psnr, ssim
 from ThickToThinSRLib.volume import Volume
 
 

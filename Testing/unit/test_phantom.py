@@ -11,7 +11,7 @@ import pytest
 
 from ThickToThinSRLib.acquisition import sampling_matrix
 from ThickToThinSRLib.errors import UserError
-from ThickToThinSRLib.files import read_volume
+from ThickToThinSRLib.io.volume_files import read_volume
 from ThickToThinSRLib.phantom import anatomy, thorax
 from ThickToThinSRLib.phantom.grid import Grid
 from ThickToThinSRLib.phantom.noise import QuantumNoise, Texture

@@ -9,7 +9,7 @@ import torch
 from ThickToThinSRLib.acquisition import Acquisition, sampling_matrix
 from ThickToThinSRLib.consistency import ConsistentInterpolation
 from ThickToThinSRLib.intensity import HU_WINDOW
-from ThickToThinSRLib.planes import (
+from ThickToThinSRLib.methods.sr4zct.planes import (
     CONDITIONS,
     PlaneInterpolation,
     along_rows,

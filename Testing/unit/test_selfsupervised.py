@@ -11,9 +11,9 @@ import torch
 from ThickToThinSRLib.acquisition import Acquisition
 from ThickToThinSRLib.consistency import ConsistentInterpolation
 from ThickToThinSRLib.intensity import to_unit
+from ThickToThinSRLib.methods.sr4zct.pairs import Budget, Pairs, adapt
+from ThickToThinSRLib.methods.sr4zct.planes import CONDITIONS, RESIDUAL_SCALE, thick_matrix, thin_matrix
 from ThickToThinSRLib.networks import build
-from ThickToThinSRLib.planes import CONDITIONS, RESIDUAL_SCALE, thick_matrix, thin_matrix
-from ThickToThinSRLib.selfsupervised import Budget, Pairs, adapt
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ACQUISITION = Acquisition(4.0, 2.0)
@@ -101,8 +101,8 @@ def test_weights_that_did_not_get_better_stay_as_they_were(monkeypatch):
     network = small_network()
     adapt(network, pairs(), Budget(epochs=20), "float32", *quiet())
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    monkeypatch.setattr("ThickToThinSRLib.selfsupervised._RATE", 3.0)  # bound to do harm
-    monkeypatch.setattr("ThickToThinSRLib.selfsupervised._STEPS_BETWEEN_LOOKS", 4)
+    monkeypatch.setattr("ThickToThinSRLib.methods.sr4zct.pairs._RATE", 3.0)  # bound to do harm
+    monkeypatch.setattr("ThickToThinSRLib.methods.sr4zct.pairs._STEPS_BETWEEN_LOOKS", 4)
     said = []
     found = adapt(network, pairs(), Budget(epochs=20), "float32", *quiet()[:2], said.append)
     assert found["after_db"] == found["before_db"] > 0

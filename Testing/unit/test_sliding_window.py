@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from ThickToThinSRLib.errors import Cancelled, UserError
+from ThickToThinSRLib.inference.sliding_window import depth_parts, predict, tile_parts
 from ThickToThinSRLib.intensity import HU_WINDOW, to_hu
 from ThickToThinSRLib.networks.window_spec import window_spec
-from ThickToThinSRLib.sliding_window import depth_parts, predict, tile_parts
 
 TVSRN = window_spec(5, 4, multiple=8, margin=16)
 CTHNET = window_spec(5, 8, multiple=8, margin=16)

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from Testing.command_line import contents
-from ThickToThinSRLib import linear
-from ThickToThinSRLib.checkpoints import bundled_checkpoint, read_card, save_network
+from ThickToThinSRLib import interpolation as linear
 from ThickToThinSRLib.enhance import Settings, enhance_file, enhance_volume
 from ThickToThinSRLib.errors import Cancelled, UserError
-from ThickToThinSRLib.files import write_volume
+from ThickToThinSRLib.io.volume_files import write_volume
 from ThickToThinSRLib.networks import build
 from ThickToThinSRLib.volume import Volume
+from ThickToThinSRLib.weights.checkpoints import bundled_checkpoint, read_card, save_network
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = {"channels": 6, "width": 4, "levels": 2}
@@ -120,7 +120,7 @@ def test_slabs_and_tiles_change_nothing(checkpoint, monkeypatch):
     volume = replace(scan((4, 16, 240)), spacing=(0.7, 0.7, 3.0), thickness=3.0)
     whole, _ = enhanced(volume, checkpoint)
     monkeypatch.setattr(linear, "_SLAB_BYTES", 4 * 10 * 240 * 7)
-    monkeypatch.setattr("ThickToThinSRLib.devices._CPU_BUDGET", 100 * 100 * 600)
+    monkeypatch.setattr("ThickToThinSRLib.inference.runner._CPU_BUDGET", 100 * 100 * 600)
     parts, _ = enhanced(volume, checkpoint)
     assert np.abs(whole.voxels.astype(int) - parts.voxels).max() <= 1
 

@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 from Testing.command_line import expect_refusal, run, write
 from ThickToThinSRLib.acquisition import Acquisition, simulate
 from ThickToThinSRLib.enhance import Settings, enhance_volume
-from ThickToThinSRLib.thickness_estimate import _ANISOTROPY, estimate_thickness
+from ThickToThinSRLib.inspection.thickness_estimate import _ANISOTROPY, estimate_thickness
 from ThickToThinSRLib.volume import Volume
 
 

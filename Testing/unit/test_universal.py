@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from ThickToThinSRLib.acquisition import Acquisition, simulate
-from ThickToThinSRLib.checkpoints import load_network, save_network
 from ThickToThinSRLib.enhance import Settings, enhance_volume
+from ThickToThinSRLib.methods.universal.enhance import shares
+from ThickToThinSRLib.methods.universal.network_input import DIFFERENCE_UNIT, network_input
 from ThickToThinSRLib.networks import build
 from ThickToThinSRLib.networks.universal import CHANNELS, cosine_series, describe_acquisition
 from ThickToThinSRLib.phantom import thorax
-from ThickToThinSRLib.universal import shares
-from ThickToThinSRLib.universal_input import DIFFERENCE_UNIT, network_input
 from ThickToThinSRLib.volume import Volume
+from ThickToThinSRLib.weights.checkpoints import load_network, save_network
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = {"features": 8, "blocks": 2, "coefficients": 5}
@@ -101,7 +101,7 @@ def test_very_few_slices_are_enough(checkpoint, slices):
 def test_tiles_change_nothing(checkpoint, monkeypatch):
     volume = chest_like((4, 150, 201))
     whole, _ = enhanced(volume, checkpoint)
-    monkeypatch.setattr("ThickToThinSRLib.devices._CPU_BUDGET", 100 * 100 * 1000)
+    monkeypatch.setattr("ThickToThinSRLib.inference.runner._CPU_BUDGET", 100 * 100 * 1000)
     tiled, _ = enhanced(volume, checkpoint)
     assert np.abs(whole.voxels.astype(int) - tiled.voxels).max() <= 1
 

@@ -8,8 +8,8 @@ import torch
 
 from ThickToThinSRLib.acquisition import Acquisition
 from ThickToThinSRLib.errors import Cancelled
+from ThickToThinSRLib.methods.universal.adaptation import adapt
 from ThickToThinSRLib.networks import build
-from ThickToThinSRLib.universal_adaptation import adapt
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 THREE_MM = Acquisition(3.0, 3.0)
@@ -35,7 +35,7 @@ def test_a_few_seconds_raise_the_gain_on_pairs_not_learned_from():
 
 def test_weights_that_did_not_get_better_stay_as_they_were(monkeypatch):
     gains = iter([1.0, 0.5])
-    monkeypatch.setattr("ThickToThinSRLib.universal_adaptation._gain", lambda *_: next(gains))
+    monkeypatch.setattr("ThickToThinSRLib.methods.universal.adaptation._gain", lambda *_: next(gains))
     module = network()
     before = {key: value.clone() for key, value in module.state_dict().items()}
     assert not adapt(module, scan(), (0.7, 0.7), THREE_MM, minutes=0.001)["kept"]

@@ -8,9 +8,9 @@ import torch
 
 from ThickToThinSRLib.acquisition import Acquisition
 from ThickToThinSRLib.consistency import ConsistentInterpolation
+from ThickToThinSRLib.methods.universal.network_input import DIFFERENCE_UNIT, network_input
+from ThickToThinSRLib.methods.universal.pairs import collate, errors, make_pair, mean_square
 from ThickToThinSRLib.networks import build
-from ThickToThinSRLib.universal_input import DIFFERENCE_UNIT, network_input
-from ThickToThinSRLib.universal_pairs import collate, errors, make_pair, mean_square
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 STEP = 1.0

@@ -20,9 +20,10 @@ import numpy as np
 import pytest
 
 from Testing.command_line import ENVIRONMENT, command, some_hu, write
-from ThickToThinSRLib import linear, worker
-from ThickToThinSRLib.cli import main
-from ThickToThinSRLib.worker import BarReporter, JsonReporter, Watch
+from ThickToThinSRLib import interpolation as linear
+from ThickToThinSRLib.cli.main import main
+from ThickToThinSRLib.worker import reporters as worker
+from ThickToThinSRLib.worker.reporters import BarReporter, JsonReporter, Watch
 
 # The worker promises to end within some 1.2 s; the limit only tells that from not ending at all.
 LIMIT = 15
@@ -289,7 +290,7 @@ class Loading:
     def __getattr__(self, name):
         os.kill(os.getpid(), signal.{way})
         time.sleep(10)
-sys.modules["ThickToThinSRLib.cli"] = Loading()
+sys.modules["ThickToThinSRLib.cli.main"] = Loading()
 __main__.run()
 """
     ending = f"""

@@ -9,7 +9,7 @@ from ThickToThinSRLib.errors import UserError
 class BackgroundRun:
     """One run of a worker; only one at a time.
 
-    :param worker: ThickToThinSRLib.worker_process.WorkerProcess.
+    :param worker: ThickToThinSRLib.worker.process.WorkerProcess.
     :param folder: TemporaryDirectory of the run; removed at its end, whatever that is.
     :param onEvent: called with each event of the worker (a dict).
     :param onEnd: called once with a function that returns the worker's report or raises what happened. The

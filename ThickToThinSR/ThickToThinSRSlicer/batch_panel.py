@@ -6,7 +6,7 @@ import qt
 import slicer
 
 from ThickToThinSRLib.errors import Cancelled, UserError
-from ThickToThinSRLib.worker import DONE, FAILED, RUNNING, THERE, WAITING
+from ThickToThinSRLib.worker.reporters import DONE, FAILED, RUNNING, THERE, WAITING
 
 _WORDS = {WAITING: "waiting", RUNNING: "running", THERE: "already there", DONE: "done", FAILED: "failed"}
 

@@ -2,7 +2,7 @@
 
 from ThickToThinSRLib.enhance import DEFAULT_METHOD
 from ThickToThinSRLib.errors import UserError
-from ThickToThinSRLib.methods import ADAPTATION_OPTIONS, METHODS
+from ThickToThinSRLib.methods.registry import ADAPTATION_OPTIONS, METHODS
 from ThickToThinSRLib.volume import through_plane_axis
 
 from . import descriptions, timings, weights

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ThickToThinSRLib.methods import acquisition_of
+from ThickToThinSRLib.methods.registry import acquisition_of
 from ThickToThinSRLib.volume import slice_count
 
 # Patient axes (LPS) to the plane that is perpendicular to them.

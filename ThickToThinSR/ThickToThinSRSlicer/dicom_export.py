@@ -4,8 +4,8 @@ import pathlib
 
 import slicer
 
-from ThickToThinSRLib.dicom_writer import write_series
 from ThickToThinSRLib.errors import UserError
+from ThickToThinSRLib.io.dicom.derived_series import write_series
 
 from .node_volumes import provenance, volumeFromNode
 

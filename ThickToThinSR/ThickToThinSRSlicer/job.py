@@ -9,11 +9,11 @@ import tempfile
 import slicer
 
 from ThickToThinSRLib.errors import UserError
-from ThickToThinSRLib.files import read_volume, write_volume
-from ThickToThinSRLib.input_warnings import modality_warning
-from ThickToThinSRLib.methods import METHODS, acquisition_of
+from ThickToThinSRLib.inspection.warnings import modality_warning
+from ThickToThinSRLib.io.volume_files import read_volume, write_volume
+from ThickToThinSRLib.methods.registry import METHODS, acquisition_of
 from ThickToThinSRLib.volume import check_target_spacing, through_plane_axis
-from ThickToThinSRLib.worker_process import WorkerProcess
+from ThickToThinSRLib.worker.process import WorkerProcess
 
 from . import node_volumes, weights
 from .dependencies import whyNoTorch

@@ -4,10 +4,10 @@ import pathlib
 
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
-from ThickToThinSRLib.added_weights import add_weights
 from ThickToThinSRLib.enhance import DEFAULT_SPACING
 from ThickToThinSRLib.errors import UserError
-from ThickToThinSRLib.worker_process import WorkerProcess, run
+from ThickToThinSRLib.weights.added import add_weights
+from ThickToThinSRLib.worker.process import WorkerProcess, run
 
 from . import dependencies, difference, job, node_volumes, sequences, timings, weights
 from .background import BackgroundRun

@@ -7,8 +7,8 @@ from slicer import vtkMRMLScalarVolumeNode
 from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
 
 from ThickToThinSRLib.enhance import DEFAULT_METHOD, DEFAULT_SPACING
-from ThickToThinSRLib.methods import ADAPTED_NETWORKS, METHODS, PLANES, PRECISIONS
-from ThickToThinSRLib.sliding_window import TILINGS
+from ThickToThinSRLib.inference.sliding_window import TILINGS
+from ThickToThinSRLib.methods.registry import ADAPTED_NETWORKS, METHODS, PLANES, PRECISIONS
 
 AS_THE_METHOD_DOES = "default"
 

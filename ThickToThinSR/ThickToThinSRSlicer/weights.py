@@ -3,11 +3,11 @@
 import functools
 import pathlib
 
-from ThickToThinSRLib.added_weights import added_for
-from ThickToThinSRLib.checkpoints import bundled_checkpoint, read_card
 from ThickToThinSRLib.enhance import DEFAULT_METHOD
 from ThickToThinSRLib.errors import UserError
-from ThickToThinSRLib.methods import METHODS, methods_of
+from ThickToThinSRLib.methods.registry import METHODS, methods_of
+from ThickToThinSRLib.weights.added import added_for
+from ThickToThinSRLib.weights.checkpoints import bundled_checkpoint, read_card
 
 from .dependencies import torchInstalled
 

@@ -4,8 +4,8 @@ import pathlib
 
 import qt
 
-from ThickToThinSRLib.added_weights import add_weights
 from ThickToThinSRLib.errors import UserError
+from ThickToThinSRLib.weights.added import add_weights
 
 
 class WeightsPanel:

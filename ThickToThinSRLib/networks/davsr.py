@@ -1,7 +1,7 @@
 """DA-VSR: domain-adaptable volumetric super-resolution (Peng et al., MICCAI 2021), after its description.
 
 Known are the shared feature extractor, one upsampling head a plane, and the adaptation at test time on
-in-plane data (:mod:`ThickToThinSRLib.davsr_adaptation`). Widths, the heads' form (two convolutions,
+in-plane data (:mod:`ThickToThinSRLib.methods.davsr`). Widths, the heads' form (two convolutions,
 sub-pixel), the mean of the two views and the linear interpolation under the output are ours.
 """
 

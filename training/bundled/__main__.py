@@ -27,7 +27,9 @@ def main() -> None:
     )
     parser.add_argument("recipe", choices=RECIPES)
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of this run; goes on where it stopped")
-    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="what the recipe learns from")
+    parser.add_argument(
+        "--data", type=Path, required=True, metavar="FOLDER", help="what the recipe learns from"
+    )
     parser.add_argument("--leave-out", nargs="*", default=[], metavar="NAME", help="parts of scans' names")
     parser.add_argument("--steps", type=int, metavar="N", help="in place of the recipe's")
     parser.add_argument("--settling", type=int, metavar="N", help="steps of falling rate at the end")
@@ -39,7 +41,9 @@ def main() -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     recipe = RECIPES[options.recipe]
-    changed = {key: getattr(options, key) for key in ("steps", "settling") if getattr(options, key) is not None}
+    changed = {
+        key: getattr(options, key) for key in ("steps", "settling") if getattr(options, key) is not None
+    }
     recipe = replace(recipe, **changed)
     options.run.mkdir(parents=True, exist_ok=True)
     source = recipe.source(options.data, options.leave_out)

@@ -22,8 +22,8 @@ import torch
 
 from ThickToThinSRLib.enhance import Settings, enhance_volume
 from ThickToThinSRLib.errors import UserError
-from ThickToThinSRLib.files import read_volume
 from ThickToThinSRLib.intensity import HU_WINDOW, to_unit
+from ThickToThinSRLib.io.volume_files import read_volume
 from ThickToThinSRLib.networks import WindowSpec
 from ThickToThinSRLib.volume import Volume, through_plane_axis
 
@@ -113,7 +113,9 @@ def draw_crop(
             break
     start = phase + scan.factor * index
     half, span = scan.factor // 2, scan.factor * window.depth
-    thick = thick_slices(scan.truth[start - half : start - half + span][(slice(None), *crop)], scan.factor, half)
+    thick = thick_slices(
+        scan.truth[start - half : start - half + span][(slice(None), *crop)], scan.factor, half
+    )
     first = scan.factor * index + window.first_output
     if from_teacher:
         thin = estimate[first : first + window.outputs][(slice(None), *crop)]

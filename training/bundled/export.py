@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ThickToThinSRLib.checkpoints import save_network
+from ThickToThinSRLib.weights.checkpoints import save_network
 
 from .recipe import BundledRecipe, Source
 from .trainer import TrainState

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ThickToThinSRLib.errors import UserError
-from ThickToThinSRLib.files import replacing
+from ThickToThinSRLib.io.volume_files import replacing
 from ThickToThinSRLib.networks import build
 
 from .recipe import BundledRecipe, Source

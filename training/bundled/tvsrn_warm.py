@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ThickToThinSRLib.linear import interpolation_matrix
+from ThickToThinSRLib.interpolation import interpolation_matrix
 from ThickToThinSRLib.networks.tvsrn import TVSRN, window_for
 
 from .distilled import as_batch, draw_crop, open_scans

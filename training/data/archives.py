@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ThickToThinSRLib.errors import UserError
-from ThickToThinSRLib.files import replacing
+from ThickToThinSRLib.io.volume_files import replacing
 
 RELEASED_COUNTS = {"train": 100, "val": 50, "test": 100}
 _MEMBER = re.compile(r"(?:^|/)(?:(train|val|test)/)?(1mm|5mm)/([^/]+\.nii(?:\.gz)?)$", re.IGNORECASE)

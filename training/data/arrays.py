@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from ThickToThinSRLib.errors import UserError
-from ThickToThinSRLib.files import replacing
+from ThickToThinSRLib.io.volume_files import replacing
 from ThickToThinSRLib.volume import Volume, cast
 
 from .cases import INDEX, Case, Pair

@@ -16,8 +16,8 @@ import numpy as np
 
 from ThickToThinSRLib.enhance import read_input
 from ThickToThinSRLib.errors import UserError
-from ThickToThinSRLib.files import SUFFIXES
 from ThickToThinSRLib.intensity import detect_intensity, to_hu
+from ThickToThinSRLib.io.volume_files import SUFFIXES
 from ThickToThinSRLib.volume import Volume, through_plane_axis
 
 SPLITS = ("train", "val", "test")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ThickToThinSRLib.files import write_volume
 from ThickToThinSRLib.intensity import to_unit
+from ThickToThinSRLib.io.volume_files import write_volume
 from ThickToThinSRLib.phantom import thorax
 
 from .cases import SPLITS

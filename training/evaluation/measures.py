@@ -10,10 +10,10 @@ from scipy import ndimage
 
 from ThickToThinSRLib import consistency
 from ThickToThinSRLib.acquisition import Acquisition
+from ThickToThinSRLib.evaluation.lung import densitometry, lung_mask
+from ThickToThinSRLib.evaluation.metrics import HU_RANGE, distance_groups, slice_errors
+from ThickToThinSRLib.evaluation.similarity import OFFICIAL_DROP, official_psnr, official_ssim
 from ThickToThinSRLib.intensity import to_unit
-from ThickToThinSRLib.lung import densitometry, lung_mask
-from ThickToThinSRLib.metrics import HU_RANGE, distance_groups, slice_errors
-from ThickToThinSRLib.similarity import OFFICIAL_DROP, official_psnr, official_ssim
 from ThickToThinSRLib.volume import Volume
 
 from ..data.cases import Pair

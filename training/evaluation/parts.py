@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ThickToThinSRLib.files import replacing
+from ThickToThinSRLib.io.volume_files import replacing
 
 FOLDER = "parts"
 

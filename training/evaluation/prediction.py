@@ -10,7 +10,7 @@ import numpy as np
 
 from ThickToThinSRLib.acquisition import Acquisition
 from ThickToThinSRLib.intensity import HU_WINDOW
-from ThickToThinSRLib.methods import METHODS, Options
+from ThickToThinSRLib.methods.registry import METHODS, Options
 
 from ..data.cases import Pair
 from .cost import PeakMemory, Work

@@ -12,7 +12,7 @@ import numpy as np
 
 from ThickToThinSRLib import __version__
 from ThickToThinSRLib.errors import UserError
-from ThickToThinSRLib.files import replacing
+from ThickToThinSRLib.io.volume_files import replacing
 
 from ..data.cases import Case
 from ..data.checks import check_pair

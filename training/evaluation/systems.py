@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ThickToThinSRLib.checkpoint_header import read_header
 from ThickToThinSRLib.enhance import choose_method
 from ThickToThinSRLib.errors import UserError
-from ThickToThinSRLib.methods import METHODS, check_adaptation
+from ThickToThinSRLib.methods.registry import METHODS, check_adaptation
+from ThickToThinSRLib.weights.header import read_header
 
 from ..recipes import NAMES, Recipe, find_recipe
 

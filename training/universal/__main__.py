@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from ThickToThinSRLib.checkpoints import save_network
 from ThickToThinSRLib.errors import UserError
-from ThickToThinSRLib.files import replacing
+from ThickToThinSRLib.io.volume_files import replacing
+from ThickToThinSRLib.methods.universal.pairs import collate, errors, mean_square
 from ThickToThinSRLib.networks.universal import Universal
-from ThickToThinSRLib.universal_pairs import collate, errors, mean_square
+from ThickToThinSRLib.weights.checkpoints import save_network
 
 from ..command import run
 from .card import card

@@ -6,8 +6,8 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from ThickToThinSRLib.acquisition import Acquisition
-from ThickToThinSRLib.linear import interpolation_matrix
-from ThickToThinSRLib.universal_pairs import Pair, make_pair, reach_of
+from ThickToThinSRLib.interpolation import interpolation_matrix
+from ThickToThinSRLib.methods.universal.pairs import Pair, make_pair, reach_of
 
 from .scans import Scan
 

@@ -11,8 +11,8 @@ import numpy as np
 from ThickToThinSRLib.acquisition import Acquisition
 from ThickToThinSRLib.consistency import ConsistentInterpolation
 from ThickToThinSRLib.errors import UserError
-from ThickToThinSRLib.files import read_volume
-from ThickToThinSRLib.linear import slab_columns, slabs
+from ThickToThinSRLib.interpolation import slab_columns, slabs
+from ThickToThinSRLib.io.volume_files import read_volume
 from ThickToThinSRLib.volume import through_plane_axis
 
 # Scans with thicker slices teach by their rows and columns alone, after interpolation to about this, mm.

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ThickToThinSRLib.checkpoints import save_network
+from ThickToThinSRLib.methods.sr4zct.planes import CONDITIONS
 from ThickToThinSRLib.networks.unet import UNet
-from ThickToThinSRLib.planes import CONDITIONS
+from ThickToThinSRLib.weights.checkpoints import save_network
 
 from ..command import run
 from .card import card

@@ -13,7 +13,7 @@ import torch
 
 from ThickToThinSRLib.acquisition import Acquisition
 from ThickToThinSRLib.enhance import read_input
-from ThickToThinSRLib.planes import (
+from ThickToThinSRLib.methods.sr4zct.planes import (
     RESIDUAL_SCALE,
     PlaneInterpolation,
     along_rows,

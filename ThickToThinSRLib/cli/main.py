@@ -1,0 +1,72 @@
+"""The command line ``thicktothin``: how it ends.
+
+Exit codes: 0 done, 2 bad usage or bad input (one line on standard error), 3 cancelled, 1 unexpected (with a
+traceback). What can be asked for stands in :mod:`~ThickToThinSRLib.cli.arguments`, the work behind each command
+in :mod:`~ThickToThinSRLib.cli.commands`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+
+from ..errors import Cancelled, UserError
+from ..worker.reporters import EXIT_BAD_INPUT, EXIT_CANCELLED, EXIT_DONE, EXIT_UNEXPECTED, REPORTERS, Watch
+from .arguments import build_parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    try:
+        options = build_parser().parse_args(arguments)
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    try:
+        code = _run(options)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # Whoever read our output is gone; Python would complain when it flushes the rest at its end.
+        sink = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(sink, stream.fileno())
+        return EXIT_CANCELLED
+
+
+def _run(options: argparse.Namespace) -> int:
+    reporter = REPORTERS[options.progress]()
+    try:
+        with Watch(options.cancel_file, parent=options.progress == "json") as watch:
+            options.run(options, reporter, watch.cancelled)
+    except (Cancelled, KeyboardInterrupt):
+        reporter.error("cancelled; nothing was written")
+        return EXIT_CANCELLED
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        message = _for_the_user(error)
+        if message is not None:
+            reporter.error(_one_line(message))
+            return EXIT_BAD_INPUT
+        traceback.print_exc()
+        reporter.error(_one_line(f"unexpected {type(error).__name__}: {error}"))
+        return EXIT_UNEXPECTED
+    return EXIT_DONE
+
+
+def _for_the_user(error: Exception) -> str | None:
+    """What to say if this is something the user can mend; None if it is a fault of the program."""
+    if isinstance(error, UserError):
+        return str(error)
+    # PyTorch's, of a GPU, is a RuntimeError.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return "out of memory: close other programs or choose a larger spacing"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return None
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.splitlines())

@@ -1,0 +1,270 @@
+"""Sliding windows: where they lie, what they read, how their predictions are put together.
+
+A window reads `depth` thick slices of a tile and predicts some of the thin slices between them. Windows lie
+on a product of three one-dimensional plans (along the slices, rows, columns), and each plan is a *partition
+of unity*: the weights with which windows write one thin slice, row or column sum to one. So predictions are
+simply added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import Cancelled, UserError
+from ..intensity import to_unit
+
+if TYPE_CHECKING:  # importing the networks would import torch
+    from ..networks.window_spec import WindowSpec
+
+TILINGS = ("seamless", "authors")
+# Neighbouring tiles fade into each other over this many pixels, beyond the margins that are discarded.
+_FADE = 16
+
+
+@dataclass(frozen=True)
+class Part:
+    """One window along one axis.
+
+    Attributes
+    ----------
+    start, length : int
+        Input indices ``start .. start + length - 1``; those outside the volume are padding.
+    target : slice
+        Output indices that the window writes.
+    offset : int
+        Index in the window's prediction of the first output it writes.
+    weights : ndarray, shape (outputs written,), float32
+        Its share in each of them.
+    """
+
+    start: int
+    length: int
+    target: slice
+    offset: int
+    weights: np.ndarray
+
+
+def depth_parts(slices: int, window: WindowSpec, tiling: str) -> list[Part]:
+    """Windows along `slices` thick slices, for ``factor (slices - 1) + 1`` thin ones.
+
+    ``seamless`` covers every thin slice and lets neighbouring windows fade into each other over one thick
+    spacing; it reads copies of the end slices beyond the ends. ``authors`` is the released test loop: windows
+    every `window.stride` slices, then one at the end; later ones overwrite, and the first and last
+    `window.first_output` thin slices are written by none.
+
+    Raises
+    ------
+    UserError
+        For ``authors`` with fewer slices than a window has (the released code fails there too).
+    """
+    factor, thin = window.factor, window.factor * (slices - 1) + 1
+    if tiling == "authors":
+        if slices < window.depth:
+            raise UserError(
+                f"the authors' tiling needs at least {window.depth} thick slices, not {slices}: "
+                "use --tiling seamless"
+            )
+        starts = list(range(0, slices - window.depth, window.stride))
+        if slices - window.depth not in starts:
+            starts.append(slices - window.depth)
+    else:
+        # The last window is the first that reaches the last thin slice.
+        last = -((window.first_output + window.outputs - 1 - (thin - 1)) // factor)
+        starts = list(range(-1, last, max(1, window.depth - 3)))
+        starts.append(max(last, -1))
+    ranges = [factor * start + window.first_output for start in starts]
+    written = [(max(first, 0), min(first + window.outputs, thin)) for first in ranges]
+    weights = _last_wins(written, thin) if tiling == "authors" else _fading(written, thin)
+    return [
+        Part(start, window.depth, slice(*span), span[0] - first, share)
+        for start, first, span, share in zip(starts, ranges, written, weights, strict=True)
+    ]
+
+
+def tile_parts(size: int, tile: int, window: WindowSpec, tiling: str) -> list[Part]:
+    """Tiles along an in-plane axis of `size` pixels, each reading at most `tile` pixels.
+
+    ``seamless``: the outer `window.margin` pixels of a tile are discarded (beyond the image the input is
+    mirrored), and neighbours fade into each other; one tile if all fits. ``authors``: tiles side by side.
+
+    Raises
+    ------
+    UserError
+        For ``authors`` where the tiles do not fill the axis (the released code fails there too).
+    """
+    if tiling == "authors":
+        if size % window.tile:
+            raise UserError(
+                f"the authors' tiling needs in-plane sizes that are multiples of {window.tile} pixels, "
+                f"not {size}: use --tiling seamless"
+            )
+        ones = np.ones(window.tile, np.float32)
+        return [
+            Part(start, window.tile, slice(start, start + window.tile), 0, ones)
+            for start in range(0, size, window.tile)
+        ]
+    margin, multiple = window.margin, window.multiple
+    whole = _round_up(size + 2 * margin, multiple)
+    length = min(whole, tile // multiple * multiple)
+    step = (length - 2 * margin - _FADE) // multiple * multiple
+    starts = [-margin]
+    if length < whole:
+        if step < multiple:
+            raise UserError(f"tiles of {tile} pixels are too small: their margins leave nothing to keep")
+        starts = [*range(-margin, whole - margin - length, step), whole - margin - length]
+    written = [(max(start + margin, 0), min(start + length - margin, size)) for start in starts]
+    return [
+        Part(start, length, slice(*span), span[0] - start, share)
+        for start, span, share in zip(starts, written, _fading(written, size), strict=True)
+    ]
+
+
+def predict(
+    thick: np.ndarray,
+    window: WindowSpec,
+    tiling: str,
+    runner: Callable[[np.ndarray], np.ndarray],
+    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> np.ndarray:
+    """Thin slices that a network predicts from thick ones.
+
+    Parameters
+    ----------
+    thick : ndarray, shape (L, H, W)
+        Thick slices in HU, any type; clipped to the networks' window.
+    window : WindowSpec
+        What the network reads and predicts.
+    tiling : {"seamless", "authors"}
+        See :func:`depth_parts` and :func:`tile_parts`.
+    runner : callable
+        ``(depth, h, w)`` float32 in [0, 1] to ``(outputs, h, w)``; has ``tile``, the largest side of a tile,
+        ``memory_errors``, what it raises when memory runs out, and ``shrink(reason, side, divisible)``, which
+        then makes room or raises.
+
+    Returns
+    -------
+    ndarray, shape (factor (L - 1) + 1, H, W), float32
+        On the networks' scale; thin slices that no window writes (``authors``) are 0.
+    """
+    slices, height, width = thick.shape
+    depth = depth_parts(slices, window, tiling)
+    out = np.zeros((window.factor * (slices - 1) + 1, height, width), np.float32)
+    # From the middle outwards: what a runner decides by its first tile, it decides by the body, not by air.
+    for count, part in enumerate(_middle_first(depth)):
+        prediction = predict_block(
+            _unit_block(thick, part),
+            part,
+            window,
+            tiling,
+            runner,
+            lambda done, total, first=count: progress("network", first * total + done, len(depth) * total),
+            cancelled,
+        )
+        out[part.target] += part.weights[:, None, None] * prediction
+    return out
+
+
+def predict_block(
+    block: np.ndarray,
+    part: Part,
+    window: WindowSpec,
+    tiling: str,
+    runner: Callable[[np.ndarray], np.ndarray],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> np.ndarray:
+    """What a network predicts from one window over whole slices, tile by tile.
+
+    Parameters
+    ----------
+    block : ndarray, shape (depth, H, W), float32
+        What the network reads.
+    part : Part
+        Which of its predicted slices are used: ``len(part.weights)`` from ``part.offset`` on.
+    runner
+        See :func:`predict`.
+    progress : callable
+        Takes the tiles done and their total.
+
+    Returns
+    -------
+    ndarray, shape (slices used, H, W), float32
+    """
+    height, width = block.shape[1:]
+    while True:
+        rows, columns = (tile_parts(size, runner.tile, window, tiling) for size in (height, width))
+        tiles = [(row, column) for row in _middle_first(rows) for column in _middle_first(columns)]
+        prediction = np.zeros((len(part.weights), height, width), np.float32)
+        try:
+            for number, (row, column) in enumerate(tiles):
+                if cancelled():
+                    raise Cancelled
+                _add_tile(prediction, block, part, row, column, runner)
+                progress(number + 1, len(tiles))
+            return prediction
+        except runner.memory_errors as error:
+            # Not inside the handler's frame: the traceback would keep the failed tensors alive.
+            reason = str(error)
+        runner.shrink(reason, max(rows[0].length, columns[0].length), tiling != "authors")
+
+
+def _middle_first(items: list) -> list:
+    """Items sorted by their distance from the middle of the list."""
+    return [item for _, item in sorted(enumerate(items), key=lambda pair: abs(pair[0] - len(items) // 2))]
+
+
+def _unit_block(thick: np.ndarray, part: Part) -> np.ndarray:
+    """The slices of one window on [0, 1]; beyond the ends the end slices are repeated."""
+    indices = np.clip(np.arange(part.start, part.start + part.length), 0, len(thick) - 1)
+    return np.clip(to_unit(thick[indices].astype(np.float32)), 0.0, 1.0)
+
+
+def _add_tile(prediction, block, part: Part, row: Part, column: Part, runner) -> None:
+    tile = block[:, _mirrored(row, block.shape[1])][:, :, _mirrored(column, block.shape[2])]
+    predicted = runner(np.ascontiguousarray(tile))
+    used = predicted[
+        part.offset : part.offset + len(part.weights),
+        row.offset : row.offset + len(row.weights),
+        column.offset : column.offset + len(column.weights),
+    ]
+    prediction[:, row.target, column.target] += row.weights[:, None] * column.weights * used
+
+
+def _mirrored(part: Part, size: int) -> np.ndarray | slice:
+    """Indices of the tile; beyond the image it is mirrored about its border pixels."""
+    if part.start >= 0 and part.start + part.length <= size:
+        return slice(part.start, part.start + part.length)
+    period = max(1, 2 * (size - 1))
+    indices = np.abs(np.arange(part.start, part.start + part.length)) % period
+    return np.minimum(indices, period - indices) if size > 1 else np.zeros(part.length, int)
+
+
+def _fading(written: list[tuple[int, int]], size: int) -> list[np.ndarray]:
+    """Tent weights, normalised: linear cross-fades where two windows overlap, one where there is but one."""
+    tents = []
+    total = np.zeros(size)
+    for first, stop in written:
+        index = np.arange(first, stop)
+        tents.append(np.minimum(index - first, stop - 1 - index) + 1.0)
+        total[first:stop] += tents[-1]
+    return [
+        (tent / total[first:stop]).astype(np.float32)
+        for tent, (first, stop) in zip(tents, written, strict=True)
+    ]
+
+
+def _last_wins(written: list[tuple[int, int]], size: int) -> list[np.ndarray]:
+    """Weights 1 for the last window that writes an output, 0 for those before it."""
+    owner = np.full(size, -1)
+    for number, (first, stop) in enumerate(written):
+        owner[first:stop] = number
+    return [(owner[first:stop] == number).astype(np.float32) for number, (first, stop) in enumerate(written)]
+
+
+def _round_up(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple

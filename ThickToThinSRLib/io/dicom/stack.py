@@ -1,0 +1,250 @@
+"""Where the slices of a DICOM series lie, and whether they form a regular stack.
+
+Positions come from ``ImagePositionPatient`` of every slice (DICOM PS3.3 C.7.6.2) or, in enhanced multi-frame
+objects, from the functional groups of every frame (PS3.3 C.7.6.16). A stack that a Volume cannot hold is
+refused with the measured numbers: resampling such a stack is not this project's business.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...errors import UserError
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+_DIRECTION_TOLERANCE = 1e-3  # difference of unit vectors, 0.06 degrees
+_IN_PLANE_TOLERANCE = 0.1  # mm over the whole stack
+_POSITION_TOLERANCE = (0.02, 0.01)  # mm, or as a share of the spacing, whichever is larger
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One slice: a file, or one frame of a multi-frame file.
+
+    position: centre of the first voxel, LPS mm. row, column: unit directions of increasing i and j.
+    pixel_spacing: (x, y) mm. thickness: mm, None if absent or zero. HU = slope * stored value + intercept.
+    """
+
+    path: Path
+    frame: int
+    instance_uid: str
+    position: tuple[float, float, float]
+    row: tuple[float, float, float]
+    column: tuple[float, float, float]
+    pixel_spacing: tuple[float, float]
+    shape: tuple[int, int]
+    thickness: float | None
+    slope: float
+    intercept: float
+    frame_of_reference: str
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Slices in order along the normal, with the geometry of the Volume that they form."""
+
+    slices: list[Slice]
+    spacing: tuple[float, float, float]
+    origin: tuple[float, float, float]
+    direction: np.ndarray
+    thickness: float | None
+
+
+def slices_of(header: Dataset, path: Path) -> list[Slice]:
+    """The slices that a DICOM object holds: one, or one a frame. Localizer frames are left out.
+
+    Raises
+    ------
+    UserError
+        If the object lacks what a slice of a volume needs.
+    """
+    frames = header.get("PerFrameFunctionalGroupsSequence")
+    if not frames:
+        if int(header.get("NumberOfFrames") or 1) > 1:
+            raise UserError(f"{path}: a multi-frame image without positions of its frames cannot be read")
+        return [_slice(path, header, 0, (header,), (header,))]
+    shared = header.get("SharedFunctionalGroupsSequence") or [{}]
+    if int(header.get("NumberOfFrames") or 1) != len(frames):
+        raise UserError(f"{path}: describes {len(frames)} frames but holds {header.get('NumberOfFrames')}")
+    slices = []
+    for index, frame in enumerate(frames):
+        groups = [item for level in (frame, shared[0]) for item in _first_items(level)]
+        kind = next((item.FrameType for item in groups if "FrameType" in item), ())
+        if "LOCALIZER" not in kind:
+            slices.append(_slice(path, header, index, groups, (*groups, header)))
+    return slices
+
+
+def _first_items(groups: Dataset) -> list[Dataset]:
+    return [element.value[0] for element in groups if element.VR == "SQ" and element.value]
+
+
+def _slice(
+    path: Path, header: Dataset, frame: int, places: Sequence[Dataset], scales: Sequence[Dataset]
+) -> Slice:
+    """A slice from the first of `places` (geometry) and `scales` (rescaling) that has each attribute."""
+
+    def numbers(keyword: str, count: int) -> tuple[float, ...]:
+        value = next((place[keyword].value for place in places if keyword in place), None)
+        values = tuple(float(number) for number in value) if value else ()
+        if len(values) != count or not all(math.isfinite(number) for number in values):
+            raise UserError(f"{path}: damaged or incomplete DICOM image, its {keyword} is {value}")
+        return values
+
+    def number(keyword: str, default: float) -> float:
+        value = next((scale[keyword].value for scale in scales if keyword in scale), None)
+        result = default if value in (None, "") else float(value)
+        if not math.isfinite(result):
+            raise UserError(f"{path}: damaged DICOM image, its {keyword} is {value}")
+        return result
+
+    orientation = np.array(numbers("ImageOrientationPatient", 6)).reshape(2, 3)
+    if not np.allclose(orientation @ orientation.T, np.eye(2), atol=_DIRECTION_TOLERANCE):
+        raise UserError(f"{path}: damaged DICOM image, its ImageOrientationPatient is not perpendicular")
+    between_rows, between_columns = numbers("PixelSpacing", 2)
+    thickness, slope = number("SliceThickness", 0.0), number("RescaleSlope", 1.0)
+    if slope == 0:
+        raise UserError(f"{path}: damaged DICOM image, its RescaleSlope is 0")
+    return Slice(
+        path=path,
+        frame=frame,
+        instance_uid=str(header.get("SOPInstanceUID") or ""),
+        position=numbers("ImagePositionPatient", 3),
+        row=tuple(orientation[0]),
+        column=tuple(orientation[1]),
+        pixel_spacing=(between_columns, between_rows),
+        shape=(int(header.Rows), int(header.Columns)),
+        thickness=thickness if thickness > 0 else None,
+        slope=slope,
+        intercept=number("RescaleIntercept", 0.0),
+        frame_of_reference=str(header.get("FrameOfReferenceUID") or ""),
+    )
+
+
+def regular_stack(slices: list[Slice], name: str) -> Stack:
+    """Order slices along their normal and check that they form a regular stack.
+
+    Parameters
+    ----------
+    name
+        What errors call the series.
+
+    Returns
+    -------
+    Stack
+        The normal is row x column, so the direction matrix is right-handed.
+
+    Raises
+    ------
+    UserError
+        If slices differ in size, pixel spacing or orientation; if one is missing or there twice; if they are
+        spaced unevenly or sheared (gantry tilt).
+    """
+    _check_alike(slices, name)
+    row = np.mean([piece.row for piece in slices], axis=0)
+    row /= np.linalg.norm(row)
+    normal = np.cross(row, np.mean([piece.column for piece in slices], axis=0))
+    normal /= np.linalg.norm(normal)
+    direction = np.stack([row, np.cross(normal, row), normal], axis=1)
+
+    slices = sorted(slices, key=lambda piece: float(np.dot(piece.position, normal)))
+    positions = np.array([piece.position for piece in slices])
+    heights = positions @ normal
+    thicknesses = {piece.thickness for piece in slices}
+    thickness = thicknesses.pop() if len(thicknesses) == 1 else None
+    if len(slices) > 1:
+        _check_heights(heights, name)
+        _check_straight(positions, heights, normal, name)
+        # Sums of decimals: 1e-6 mm is beneath what DICOM's decimal strings mean.
+        distance = round(float(heights[-1] - heights[0]) / (len(slices) - 1), 6)
+    elif thickness is None:
+        raise UserError(f"{name}: a single slice without SliceThickness has no known extent")
+    else:
+        distance = thickness
+    spacing = (*slices[0].pixel_spacing, distance)
+    return Stack(slices, spacing, slices[0].position, direction, thickness)
+
+
+def _check_alike(slices: list[Slice], name: str) -> None:
+    shapes = sorted({piece.shape for piece in slices})
+    if len(shapes) > 1:
+        sizes = " and ".join(f"{columns} x {rows}" for rows, columns in shapes[:3])
+        raise UserError(f"{name}: slices of different sizes ({sizes} pixels) do not form one volume")
+    pixels = np.array([piece.pixel_spacing for piece in slices])
+    if pixels.min() <= 0:
+        raise UserError(f"{name}: a PixelSpacing of {pixels.min():g} mm is impossible")
+    if np.ptp(pixels, axis=0).max() > 1e-4:
+        raise UserError(
+            f"{name}: slices of different pixel spacing ({pixels.min():.6g} to {pixels.max():.6g} mm) "
+            "do not form one volume"
+        )
+    directions = np.array([[*piece.row, *piece.column] for piece in slices])
+    largest = np.abs(directions - directions[0]).max()
+    if largest > _DIRECTION_TOLERANCE:
+        cosines = [
+            np.dot(np.cross(d[:3], d[3:]), np.cross(directions[0, :3], directions[0, 3:])) for d in directions
+        ]
+        angle = math.degrees(math.acos(max(-1.0, min(1.0, min(cosines)))))
+        raise UserError(
+            f"{name}: slices of different orientation (normals up to {angle:.1f} degrees apart, direction "
+            f"cosines up to {largest:.4f}) do not form one volume"
+        )
+    if len({piece.frame_of_reference for piece in slices}) > 1:
+        raise UserError(f"{name}: slices of different frames of reference do not form one volume")
+
+
+def _check_heights(heights: np.ndarray, name: str) -> None:
+    """Refuse double, missing and unevenly spaced slices; `heights` are sorted, mm along the normal."""
+    gaps = np.diff(heights)
+    spacing = float(np.median(gaps))
+    tolerance = max(_POSITION_TOLERANCE[0], _POSITION_TOLERANCE[1] * spacing)
+    double = int(np.sum(gaps < 0.01))
+    if double:
+        where = heights[int(np.argmin(gaps))]
+        raise UserError(
+            f"{name}: slices at the same place: {double} where another lies (first at {where:.2f} mm along "
+            "the normal): several acquisitions or phases in one series; separate them first"
+        )
+    deviation = float(np.abs(heights - np.linspace(heights[0], heights[-1], len(heights))).max())
+    if max(deviation, float(np.abs(gaps - spacing).max())) <= tolerance:
+        return
+    widest = int(np.argmax(gaps))
+    where = f"{gaps[widest]:.3f} mm between {heights[widest]:.2f} and {heights[widest + 1]:.2f} mm"
+    smallest = float(gaps.min())
+    whole = np.rint(gaps / smallest)
+    missing = int(np.sum(whole - 1))
+    if missing and np.abs(gaps / smallest - whole).max() < 0.05:
+        raise UserError(
+            f"{name}: {missing} missing slice{'s' if missing > 1 else ''}: they lie every {smallest:.3f} mm "
+            f"but there are {where}; fetch the whole series"
+        )
+    raise UserError(
+        f"{name}: uneven slice spacing, {smallest:.3f} to {gaps.max():.3f} mm ({where}; up to "
+        f"{deviation:.3f} mm off a regular grid): a volume needs even spacing"
+    )
+
+
+def _check_straight(positions: np.ndarray, heights: np.ndarray, normal: np.ndarray, name: str) -> None:
+    """Refuse slices that do not lie straight above each other."""
+    rises = heights - heights[0]
+    drift = positions - positions[0] - rises[:, None] * normal
+    largest = float(np.linalg.norm(drift, axis=1).max())
+    if largest <= _IN_PLANE_TOLERANCE:
+        return
+    slope = rises @ drift / (rises @ rises)
+    rest = float(np.linalg.norm(drift - rises[:, None] * slope, axis=1).max())
+    if rest <= max(_IN_PLANE_TOLERANCE, 0.1 * largest):
+        angle = math.degrees(math.atan(float(np.linalg.norm(slope))))
+        raise UserError(
+            f"{name}: gantry tilt of {angle:.2f} degrees, the stack is sheared by {largest:.2f} mm in all: "
+            "correct the tilt first, for instance with Slicer's DICOM module"
+        )
+    raise UserError(f"{name}: slices are shifted sideways against each other by up to {largest:.2f} mm")

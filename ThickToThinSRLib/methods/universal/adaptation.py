@@ -1,0 +1,146 @@
+"""A minute of learning on the scan itself for the universal network.
+
+As SR4ZCT does (:mod:`~ThickToThinSRLib.methods.sr4zct.pairs`), the scan's own rows and columns, thickened as the
+scanner thickened its slices, teach what was lost; the planes across them hold the through-plane axis,
+interpolated to the pixels' spacing. Held-out pairs judge whether the adapted weights are kept.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from ...acquisition import Acquisition
+from ...errors import Cancelled
+from ...inference.runner import native_bfloat16
+from ...interpolation import interpolation_matrix
+from .pairs import Pair, collate, errors, make_pair, mean_square, reach_of
+
+_CROP = 96
+_BATCH = 8
+_RATE = 1e-4
+# Batches that are never learned from.
+_HELD_OUT = 4
+_BODY_HU = -800.0
+
+
+def adapt(
+    network: torch.nn.Module,
+    thick: np.ndarray,
+    pixels: tuple[float, float],
+    acquisition: Acquisition,
+    minutes: float,
+    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    cancelled: Callable[[], bool] = lambda: False,
+    seed: int = 0,
+) -> dict[str, float | int | bool]:
+    """Adapt a universal network to a scan, in place.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        On the device where it is to learn.
+    thick : ndarray, shape (M, rows, columns)
+        Thick slices in HU.
+    pixels : tuple of float
+        Spacing of rows and of columns, mm.
+    minutes : float
+        How long; a step that has begun is finished.
+
+    Returns
+    -------
+    dict
+        ``steps``; ``before_db`` and ``after_db``, the gain over the interpolation on held-out pairs; whether
+        the adapted weights were ``kept`` (only if they are better there). Without anything to learn from
+        (slices too small for this thickness), zero steps.
+    """
+    device = next(network.parameters()).device
+    precision = "bfloat16" if device.type == "cuda" or native_bfloat16() else "float32"
+    draw = _Draw(thick, pixels, acquisition, seed)
+    if not draw.axes:
+        return {"steps": 0, "before_db": 0.0, "after_db": 0.0, "kept": False}
+    held_out = [draw.batch(index, device) for index in range(_HELD_OUT)]
+    before = _gain(network, held_out, precision)
+    original = {key: value.clone() for key, value in network.state_dict().items()}
+    optimiser = torch.optim.AdamW(network.parameters(), _RATE, weight_decay=0.0)
+    started, steps, share = time.monotonic(), 0, 0.0
+    network.train()
+    while share < 1.0:
+        if cancelled():
+            raise Cancelled
+        for group in optimiser.param_groups:
+            group["lr"] = _RATE * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
+        batch = draw.batch(_HELD_OUT + steps, device)
+        error = errors(network, batch, precision)
+        loss = error.abs().sum() / (batch["valid"].sum() * error[0, 0].numel())
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimiser.step()
+        steps += 1
+        share = (time.monotonic() - started) / (60.0 * minutes)
+        progress("adaptation", min(999, int(1000 * share)), 1000)
+    network.eval()
+    after = _gain(network, held_out, precision)
+    kept = after > before
+    if not kept:
+        network.load_state_dict(original)
+    return {"steps": steps, "before_db": before, "after_db": after, "kept": kept}
+
+
+def _gain(network: torch.nn.Module, batches: list[dict], precision: str) -> float:
+    """Gain over the interpolation in dB."""
+    with torch.inference_mode():
+        found = sum(float(mean_square(errors(network, batch, precision), batch).sum()) for batch in batches)
+    base = sum(float(mean_square(batch["correction"], batch).sum()) for batch in batches)
+    return 10 * math.log10(base / found) if base > 0 and found > 0 else 0.0
+
+
+class _Draw:
+    """Pairs along the rows or the columns of the scan's slices."""
+
+    def __init__(self, thick, pixels, acquisition, seed):
+        self.thick, self.pixels, self.acquisition, self.seed = thick, pixels, acquisition, seed
+        # The planes across need two rows along the slices.
+        tall = (len(thick) - 1) * acquisition.spacing
+        self.axes = [axis for axis in (0, 1) if self._room(axis) > 0 and tall >= pixels[1 - axis]]
+
+    def _room(self, axis: int) -> float:
+        """Length in mm over which the middle of a pair can lie along an in-plane axis."""
+        step = self.pixels[axis]
+        return (self.thick.shape[1 + axis] - 1) * step - 2 * reach_of(self.acquisition, step)
+
+    def batch(self, number: int, device: torch.device) -> dict[str, torch.Tensor]:
+        generator = np.random.default_rng([self.seed, number])
+        axis = self.axes[generator.integers(len(self.axes))]  # one for all, so that their crops agree
+        batch = collate([self._pair(axis, generator) for _ in range(_BATCH)])
+        return {key: value.to(device) for key, value in batch.items()}
+
+    def _pair(self, axis: int, generator: np.random.Generator) -> Pair:
+        step, pixel = self.pixels[axis], self.pixels[1 - axis]
+        acquisition = self.acquisition
+        reach = reach_of(acquisition, step)
+        for _ in range(20):
+            centre = reach + generator.random() * self._room(axis)
+            low, high = math.floor((centre - reach) / step), math.ceil((centre + reach) / step)
+            block = self._block(axis, max(low, 0), high + 1, pixel, generator)
+            if block[len(block) // 2].mean() > _BODY_HU:
+                break
+        return make_pair(block, max(low, 0) * step - centre, step, acquisition, acquisition, pixel, generator)
+
+    def _block(self, axis, low, high, pixel, generator) -> np.ndarray:
+        """Thin slices of the pair: rows `low` to `high`, across them z (interpolated) and columns."""
+        slices = self.thick if axis == 0 else self.thick.swapaxes(1, 2)
+        width = min(_CROP, slices.shape[2]) // 2 * 2
+        first = generator.integers(0, slices.shape[2] - width + 1)
+        spacing = self.acquisition.spacing
+        needed = min(len(slices), math.ceil((_CROP - 1) * pixel / spacing) + 1)
+        bottom = generator.integers(0, len(slices) - needed + 1)
+        height = min(_CROP, int((needed - 1) * spacing / pixel) + 1) // 2 * 2
+        cut = slices[bottom : bottom + needed, low:high, first : first + width].astype(np.float32)
+        interpolate = interpolation_matrix(needed, spacing, height, pixel).astype(np.float32)
+        return np.ascontiguousarray(np.tensordot(interpolate, cut, axes=1).swapaxes(0, 1))

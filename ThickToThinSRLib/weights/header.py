@@ -1,0 +1,109 @@
+"""What the header of a safetensors file says, checked, without torch and without reading the weights.
+
+The metadata (text by text, as safetensors has it) hold: ``thicktothin`` the version of this layout,
+``network`` the architecture's name in the registry, and as JSON ``arguments`` of its constructor, ``window``
+(the fields of ``WindowSpec``), ``intensity`` the HU that the network sees as 0 and 1, and ``card``, the model
+card.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+from ..intensity import HU_WINDOW
+
+LAYOUT_VERSION = "1"
+CARD_TEXTS = ("title", "version", "licence", "origin")
+_MAX_HEADER = 16 << 20  # bytes
+# No constructor argument of any network comes near. Numbers of blocks cost time to build, windows memory.
+_MAX_ARGUMENT = 4096
+_MAX_SMALL_ARGUMENT = 64
+_SMALL_ARGUMENTS = ("blocks", "groups", "window")
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """The JSON header of a safetensors file: eight bytes of its length, then text, then the numbers."""
+    if not path.is_file():
+        raise UserError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+            length = int.from_bytes(start, "little")
+            text = file.read(length) if 2 <= length <= _MAX_HEADER else b""
+            size = file.seek(0, os.SEEK_END)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    if not text.startswith(b"{"):
+        # Asked only now: the length of an honest header may begin with the same bytes.
+        if start[:2] == b"PK" or start[:1] == b"\x80":
+            raise UserError(
+                f"{path}: a pickled torch file, which is never opened as weights; if it is the TVSRN or "
+                "CTH-Net authors', convert it with 'import-checkpoint' first"
+            )
+        raise UserError(f"{path}: not a safetensors file")
+    try:
+        header = json.loads(text)
+        entries = [entry for key, entry in header.items() if key != "__metadata__"]
+        end = 8 + length + max((entry["data_offsets"][1] for entry in entries), default=0)
+        if not all(isinstance(number, int) for entry in entries for number in [end, *entry["shape"]]):
+            raise TypeError("shape")
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
+        raise UserError(f"{path}: not a safetensors file, or cut off") from error
+    if size < end:
+        raise UserError(f"{path}: cut off, {size} bytes of {end}; copy it again")
+    return header
+
+
+def card_of(header: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Card, network, arguments, window and intensity out of a header; UserError if they are not there."""
+    metadata = header.get("__metadata__")
+    if not isinstance(metadata, dict) or "thicktothin" not in metadata:
+        raise UserError(
+            f"{path}: a safetensors file without this project's metadata; no network of it is known"
+        )
+    if metadata["thicktothin"] != LAYOUT_VERSION:
+        raise UserError(
+            f"{path}: written in layout {metadata['thicktothin']}, this version reads {LAYOUT_VERSION}"
+        )
+    try:
+        if not isinstance(metadata["network"], str):
+            raise TypeError("network")
+        parts = {key: json.loads(metadata[key]) for key in ("arguments", "window", "card")}
+        intensity = json.loads(metadata["intensity"])
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
+        raise UserError(f"{path}: its metadata are damaged ({error})") from error
+    if not all(isinstance(part, dict) for part in parts.values()):
+        raise UserError(f"{path}: its metadata are damaged")
+    if intensity != list(HU_WINDOW):
+        raise UserError(f"{path}: made for {intensity} HU; networks here see {list(HU_WINDOW)} HU as 0 and 1")
+    lacking = [key for key in CARD_TEXTS if not isinstance(parts["card"].get(key), str)]
+    if lacking:
+        raise UserError(f"{path}: its model card lacks {', '.join(lacking)}")
+    if any(
+        _largest(value) > (_MAX_SMALL_ARGUMENT if key.endswith(_SMALL_ARGUMENTS) else _MAX_ARGUMENT)
+        for key, value in parts["arguments"].items()
+    ):
+        raise UserError(f"{path}: its arguments {parts['arguments']} are beyond any network of this kind")
+    return {
+        **parts["card"],
+        "network": metadata["network"],
+        "arguments": parts["arguments"],
+        "window": parts["window"],
+        "intensity": intensity,
+    }
+
+
+def _largest(value: Any) -> float:
+    """Largest number, or length of a list, in nested JSON."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        return max([len(value), *map(_largest, value)])
+    if isinstance(value, (int, float)):
+        return abs(value) if math.isfinite(value) else math.inf
+    return 0

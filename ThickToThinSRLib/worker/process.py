@@ -1,0 +1,280 @@
+"""Driving the worker from another program: its command, what it says, how it is ended.
+
+:class:`WorkerProcess` knows the protocol of one run and starts nothing, so that a program may launch the
+command its own way (Slicer by ``qt.QProcess``); :func:`run` launches it by ``subprocess`` and waits. The
+folder for temporary files belongs to the caller, who removes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from ..errors import Cancelled, UserError
+from .reporters import EXIT_BAD_INPUT, EXIT_CANCELLED, EXIT_DONE, PROTOCOL_VERSION
+
+# The worker ends by itself within 1.2 s of the cancel file; what has not by then is not listening.
+_TERMINATE_SECONDS, _KILL_SECONDS = 1.5, 1.8
+_KEPT_LINES = 20
+
+
+class WorkerFailed(Exception):
+    """The worker ended without a result, for a reason that lies neither in the input nor in the options.
+
+    Attributes
+    ----------
+    summary : str
+        One line: what happened and what may help.
+    last_words : list of str
+        The last lines that the worker wrote besides the protocol.
+    """
+
+    def __init__(self, summary: str, last_words: list[str]):
+        super().__init__("\n".join([summary, *last_words]))
+        self.summary, self.last_words = summary, last_words
+
+
+class WorkerProcess:
+    """One run of ``enhance`` in a process of its own.
+
+    Parameters
+    ----------
+    python : path
+        Python executable that has the library's dependencies.
+    source, target : path
+        Input (volume file or DICOM folder) and volume file to write.
+    folder : path
+        Existing folder of the caller's: the cancel file will appear in it, the process should run in it.
+    source_name : str, optional
+        What the user calls the input; takes the place of `source` in the worker's messages.
+    command : str
+        Command of the command line that takes `source`, `target` and a cancel file.
+    options
+        Options of the command by name; those that are None or False are left out, True is a bare flag.
+
+    Attributes
+    ----------
+    command : list of str
+        Program and arguments to launch.
+    environment : dict
+        Variables to set besides those of the calling process.
+    """
+
+    def __init__(
+        self,
+        python: str | Path,
+        source: Path,
+        target: Path,
+        folder: Path,
+        source_name: str | None = None,
+        command: str = "enhance",
+        **options,
+    ):
+        self.folder = Path(folder)
+        self._source, self._source_name = str(source), source_name or str(source)
+        self._cancel_file = self.folder / "cancel"
+        self.command = [str(python), "-m", "ThickToThinSRLib", command, str(source), str(target)]
+        self.command += ["--progress", "json", "--cancel-file", str(self._cancel_file)]
+        for name, value in options.items():
+            if value is not None and value is not False:
+                self.command.append(f"--{name.replace('_', '-')}")
+                self.command += [] if value is True else [str(value)]
+        # The library need not be installed: the worker takes the same one as the caller.
+        paths = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH")]
+        self.environment = {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+        self._output, self._errors = _Lines(), _Lines()
+        self._last_words: deque[str] = deque(maxlen=_KEPT_LINES)
+        self._result: dict | None = None
+        self._error: str | None = None
+        self._foreign_version = None
+        self._cancelled_at: float | None = None
+
+    def feed_output(self, data: bytes) -> list[dict]:
+        """Take bytes of standard output as they arrive; return the events that they complete."""
+        events = []
+        for line in self._output.split(data):
+            event = self._event(line)
+            if event is not None:
+                events.append(event)
+        return events
+
+    def feed_errors(self, data: bytes) -> None:
+        """Take bytes of standard error as they arrive."""
+        self._last_words.extend(filter(None, self._errors.split(data)))
+
+    def cancel(self) -> None:
+        """Ask the worker to stop; whatever it still delivers counts for nothing."""
+        if self._cancelled_at is None:
+            self._cancelled_at = time.monotonic()
+            with contextlib.suppress(OSError):
+                self._cancel_file.touch()
+
+    def escalate(self, process) -> None:
+        """End a worker that does not obey :meth:`cancel`; to be called every 0.1 s or so while it runs.
+
+        Parameters
+        ----------
+        process
+            Anything with ``terminate()`` and ``kill()``: ``subprocess.Popen``, ``qt.QProcess``.
+        """
+        if self._cancelled_at is None:
+            return
+        waited = time.monotonic() - self._cancelled_at
+        if waited > _KILL_SECONDS:
+            process.kill()
+        elif waited > _TERMINATE_SECONDS:
+            process.terminate()
+
+    def outcome(self, exit_code: int | None) -> dict:
+        """The report of a worker that has ended.
+
+        Parameters
+        ----------
+        exit_code : int or None
+            None or negative if it was killed or crashed.
+
+        Raises
+        ------
+        Cancelled
+            If it was asked to stop, even if it was done before it noticed.
+        UserError
+            If it refused its input or options; the message is the worker's.
+        WorkerFailed
+            If it failed in any other way.
+        """
+        self.feed_output(b"\n")
+        self.feed_errors(b"\n")
+        if self._cancelled_at is not None or exit_code == EXIT_CANCELLED:
+            raise Cancelled("cancelled; nothing was written")
+        if exit_code == EXIT_DONE and self._result is not None:
+            return self._result
+        if exit_code == EXIT_BAD_INPUT and self._error is not None:
+            raise UserError(self._error)
+        raise WorkerFailed(self._what_happened(exit_code), list(self._last_words))
+
+    def not_started(self, reason: str = "") -> NoReturn:
+        """Raise the WorkerFailed of a command that could not be launched."""
+        raise WorkerFailed(f"{self.command[0]}: could not be started{reason and f' ({reason})'}", [])
+
+    def _what_happened(self, exit_code: int | None) -> str:
+        if self._foreign_version is not None:
+            return (
+                f"the worker speaks version {self._foreign_version} of the protocol, not {PROTOCOL_VERSION}: "
+                "module and library are of different installations; install the extension again"
+            )
+        if self._error is not None:
+            return self._error
+        if exit_code is None or exit_code < 0:
+            signal = f" (signal {-exit_code})" if exit_code else ""
+            return (
+                f"the worker was ended from outside{signal}, perhaps for lack of memory: "
+                "close other programs or choose a larger spacing"
+            )
+        return f"the worker ended without a result (exit code {exit_code})"
+
+    def _event(self, line: str) -> dict | None:
+        """The event that `line` holds; anything else is kept among the last words."""
+        try:
+            event = json.loads(line)
+        except ValueError:
+            event = None
+        if not isinstance(event, dict) or "event" not in event:
+            if line:
+                self._last_words.append(line)
+            return None
+        if event.get("version") != PROTOCOL_VERSION:
+            self._foreign_version = event.get("version")
+            return None
+        if event["event"] == "result":
+            self._result = event
+        elif event["event"] == "error":
+            self._error = str(event.get("message")).replace(self._source, self._source_name)
+        return event
+
+
+def run(
+    worker: WorkerProcess,
+    progress: Callable[[dict], None] = lambda event: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> dict:
+    """Launch `worker`, wait for its end and return its report.
+
+    Parameters
+    ----------
+    progress : callable
+        Takes every progress event, a dict with stage, done, total and seconds_left.
+    cancelled : callable
+        Polled every 0.1 s; the worker is ended once it returns True.
+
+    Raises
+    ------
+    Cancelled, UserError, WorkerFailed
+        See :meth:`WorkerProcess.outcome`.
+    """
+    try:
+        process = subprocess.Popen(
+            worker.command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, **worker.environment},
+            cwd=worker.folder,
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        )
+    except OSError as error:
+        worker.not_started(error.strerror)
+    with process:
+        try:
+            _converse(process, worker, progress, cancelled)
+        except BaseException:
+            process.kill()
+            raise
+    return worker.outcome(process.returncode)
+
+
+def _converse(process, worker: WorkerProcess, progress, cancelled) -> None:
+    """Pass on what the process says until it has closed both of its streams."""
+    chunks: queue.SimpleQueue = queue.SimpleQueue()
+    streams = {"output": process.stdout, "errors": process.stderr}
+    for name, stream in streams.items():
+        threading.Thread(target=_read, args=(name, stream, chunks), daemon=True).start()
+    while streams:
+        with contextlib.suppress(queue.Empty):
+            name, data = chunks.get(timeout=0.1)
+            if not data:
+                del streams[name]
+            elif name == "errors":
+                worker.feed_errors(data)
+            else:
+                for event in worker.feed_output(data):
+                    if event["event"] == "progress":
+                        progress(event)
+        if cancelled():
+            worker.cancel()
+        worker.escalate(process)
+
+
+def _read(name: str, stream, chunks: queue.SimpleQueue) -> None:
+    while data := stream.read1(1 << 16):
+        chunks.put((name, data))
+    chunks.put((name, b""))
+
+
+class _Lines:
+    """Cuts a stream of bytes into lines of text, however the bytes arrive."""
+
+    def __init__(self):
+        self._rest = b""
+
+    def split(self, data: bytes) -> list[str]:
+        *whole, self._rest = (self._rest + data).split(b"\n")
+        return [line.decode("utf-8", "replace").rstrip() for line in whole]
