@@ -91,7 +91,8 @@ class ThickToThinSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
         self.ui.enhanceButton.connect("clicked(bool)", self.onEnhance)
         self.ui.cancelButton.connect("clicked(bool)", self.onCancel)
-        self.ui.progressBar.visible = self.ui.warningsLabel.visible = self.ui.qualityTable.visible = False
+        for name in ("progressBar", "warningsLabel", "notesLabel", "qualityTable"):
+            getattr(self.ui, name).visible = False
         self.initializeParameterNode()
 
     def cleanup(self):
@@ -141,10 +142,10 @@ class ThickToThinSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self._parameterNode is None:
             return
         chosen = self.choices()
-        reason = "" if running else self.logic.whyNot(**chosen)
+        reason = "" if running else self.logic.obstacle(**chosen)
         self._choices.update(chosen, self._parameterNode.allFrames, reason, running)
         self._compare.update(running)
-        self._batch.update(running, self.logic.whyNotMethod(chosen["method"], chosen["checkpoint"]))
+        self._batch.update(running, self.logic.methodObstacle(chosen["method"], chosen["checkpoint"]))
 
     def choices(self):
         """The parameter node as arguments of the Logic."""
@@ -184,7 +185,7 @@ class ThickToThinSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """A run has ended: show the result, or say what happened."""
         if error is None:
             report = node_volumes.provenance(outputNode)
-            quality_table.show(self.ui.qualityTable, self.ui.warningsLabel, report)
+            quality_table.show(self.ui.qualityTable, self.ui.warningsLabel, self.ui.notesLabel, report)
             self.ui.qualityTable.visible = True
             self.ui.statusLabel.text = f"Done: {outputNode.GetName()}"
             self._compare.setPair(node_volumes.inputOf(outputNode), outputNode)
@@ -199,8 +200,7 @@ class ThickToThinSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if isinstance(error, Cancelled):
             self.ui.statusLabel.text = "Cancelled; nothing was changed"
             return
-        text, details = getattr(error, "summary", str(error)), getattr(error, "last_words", None)
-        text = descriptions.inThePanelsWords(text)
+        text, details = descriptions.inPanelWords(error), getattr(error, "last_words", None)
         self.ui.statusLabel.text = f"Failed: {text}"
         text = "\n\n".join(filter(None, [text, dependencies.advice(error)]))
         slicer.util.errorDisplay(text, detailedText="\n".join(details or []))

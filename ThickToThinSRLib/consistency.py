@@ -13,8 +13,8 @@ import numpy as np
 from scipy.linalg import solveh_banded
 
 from .acquisition import Acquisition, sampling_matrix
-from .errors import Cancelled
 from .interpolation import slab_columns, slabs
+from .monitor import Monitor
 
 # Weight of smoothness against agreement in the consistent interpolation. Smaller follows the input more
 # closely and amplifies noise where slices overlap; measured on real chest CT (README, "Consistent").
@@ -174,19 +174,20 @@ def _solve_banded(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
     return solveh_banded(bands, right)
 
 
-def project_in_place(thin, thick, acquisition: Acquisition, target_spacing, progress, cancelled) -> None:
+def project_in_place(
+    thin: np.ndarray, thick: np.ndarray, acquisition: Acquisition, target_spacing: float, monitor: Monitor
+) -> None:
     """Make the thin slices (N, H, W) consistent with the thick ones (M, H, W), a slab of rows at a time.
 
     Raises
     ------
     Cancelled
-        If `cancelled` says so between two slabs.
+        If the monitor is asked to stop, between two slabs.
     """
     count, rows, columns = thin.shape
     project = ConsistencyProjection(acquisition, len(thick), count, target_spacing)
     for band in slabs(count, rows, columns):
-        if cancelled():
-            raise Cancelled
+        monitor.check()
         solved = project(thin[:, band].reshape(count, -1), slab_columns(thick, band))
         thin[:, band] = solved.reshape(count, -1, columns)
-        progress("consistency", band.stop, rows)
+        monitor.step("consistency", band.stop, rows)

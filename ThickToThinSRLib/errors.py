@@ -18,11 +18,11 @@ class UserError(Exception):
 
     Examples
     --------
-    >>> error = UserError("the scan does not show how thick its slices are: give {thickness} in mm", "thickness")
+    >>> error = UserError("the slice thickness is unknown: give {thickness} in mm", "thickness")
     >>> str(error)
-    'the scan does not show how thick its slices are: give thickness in mm'
+    'the slice thickness is unknown: give thickness in mm'
     >>> error.worded(lambda option: f"--{option}")
-    'the scan does not show how thick its slices are: give --thickness in mm'
+    'the slice thickness is unknown: give --thickness in mm'
     """
 
     def __init__(self, text: str, *options: str):

@@ -9,7 +9,6 @@ from .errors import UserError
 HU_WINDOW = (-1024.0, 2048.0)
 # Width in HU of the band outside the window over which the interpolated input takes over from a network.
 _BAND = 64.0
-INTENSITIES = ("auto", "hu", "unit")
 
 
 def to_unit(hu):
@@ -41,10 +40,10 @@ def detect_intensity(voxels: np.ndarray) -> str:
 
 def resolve_intensity(choice: str, voxels: np.ndarray) -> str:
     """``"hu"`` or ``"unit"``: the user's choice, or what :func:`detect_intensity` finds for ``"auto"``."""
-    if choice not in INTENSITIES:
-        raise UserError(f"intensity must be one of {', '.join(INTENSITIES)}, not {choice!r}")
     if choice == "unit" and voxels.dtype.kind != "f":
-        raise UserError(f"whole numbers ({voxels.dtype}) cannot be on the [0, 1] scale: use --intensity hu")
+        raise UserError(
+            f"whole numbers ({voxels.dtype}) cannot be on the [0, 1] scale: use {{intensity}} hu", "intensity"
+        )
     return detect_intensity(voxels) if choice == "auto" else choice
 
 

@@ -44,13 +44,21 @@ class Monitor:
     def step(self, stage: str, done: int, total: int) -> None:
         """Report that `done` of `total` pieces of a stage are done; raise `Cancelled` if asked to stop."""
         self.check()
+        self.report(stage, done, total)
+
+    def report(self, stage: str, done: int, total: int) -> None:
+        """Report progress without stopping, for work in another process that is to end by itself."""
         if self._progress is not None:
             self._progress(stage, done, total)
 
     def check(self) -> None:
         """Raise `Cancelled` if asked to stop."""
-        if self._cancelled is not None and self._cancelled():
+        if self.is_cancelled():
             raise Cancelled
+
+    def is_cancelled(self) -> bool:
+        """Whether it was asked to stop."""
+        return self._cancelled is not None and self._cancelled()
 
     def say(self, line: str) -> None:
         """Tell the user something that the provenance holds elsewhere."""

@@ -208,8 +208,13 @@ class Settings:
             if getattr(self, name) != Settings.__dataclass_fields__[name].default
         }
 
+    def as_arguments(self) -> list[str]:
+        """The same as arguments of the command line, paths absolute."""
+        texts = ((name, _as_text(name, value)) for name, value in self.given().items())
+        return [part for name, text in texts for part in (flag(name), text)]
+
     def for_provenance(self) -> dict[str, Any]:
-        """Those of :meth:`given` that make another result, as JSON has them; resuming a batch compares them."""
+        """Those of :meth:`given` that make another result, for JSON; resuming a batch compares them."""
         return {
             name: os.path.abspath(value) if isinstance(value, Path) else value
             for name, value in self.given().items()
@@ -227,16 +232,23 @@ def _check_value(name: str, value: Any, option: Option) -> None:
     elif option.choices is not None:
         if value not in option.choices:
             raise UserError(f"{{{name}}} must be one of {', '.join(option.choices)}, not {value!r}", name)
-    elif option.group == "adaptation" and option.parse in (int, float):
-        if not (math.isfinite(value) and value >= 0):
-            raise UserError(f"{{{name}}} must be a number of at least 0, not {value:g}", name)
+    elif (
+        option.group == "adaptation"
+        and option.parse in (int, float)
+        and not (math.isfinite(value) and value >= 0)
+    ):
+        raise UserError(f"{{{name}}} must be a number of at least 0, not {value:g}", name)
 
 
 OPTIONS: dict[str, Option] = {entry.name: entry.metadata["option"] for entry in fields(Settings)}
 
 
-def as_text(name: str, value: Any) -> str:
-    """A value of an option as the command line takes it."""
+def flag(option: str) -> str:
+    """What the command line calls an option."""
+    return "--" + option.replace("_", "-")
+
+
+def _as_text(name: str, value: Any) -> str:
     if OPTIONS[name].parse is _on_off:
         return next(text for text, meaning in _ON_OFF.items() if meaning == value)
     return os.path.abspath(value) if isinstance(value, Path) else str(value)

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from ThickToThinSRLib.weights.checkpoints import save_network
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from ThickToThinSRLib.errors import Cancelled, UserError
-from ThickToThinSRLib.networks import build
-from ThickToThinSRLib.weights.checkpoints import save_network
+from ThickToThinSRLib.networks.registry import build
 
 from .card import model_card
 from .data.cases import Case

@@ -7,8 +7,8 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from ThickToThinSRLib.interpolation import interpolation_matrix
-from ThickToThinSRLib.networks import WindowSpec
 from ThickToThinSRLib.networks.rdn import ResidualDenseBlock
+from ThickToThinSRLib.networks.registry import WindowSpec
 from ThickToThinSRLib.networks.swin import SwinBlock
 
 from .recipes.base import Recipe

@@ -15,7 +15,7 @@ from pathlib import Path
 from ThickToThinSRLib import __version__
 from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.io.volume_files import replacing
-from ThickToThinSRLib.networks import NETWORKS
+from ThickToThinSRLib.networks.registry import NETWORKS
 
 from .command import run
 from .data.arrays import prepare_cases

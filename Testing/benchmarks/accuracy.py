@@ -14,8 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from ThickToThinSRLib.acquisition import Acquisition, simulate
-from ThickToThinSRLib.enhance import Settings, enhance_volume, read_input
+from ThickToThinSRLib.enhance import enhance_volume
 from ThickToThinSRLib.intensity import HU_WINDOW
+from ThickToThinSRLib.io.reading import read_input
+from ThickToThinSRLib.settings import Settings
 from ThickToThinSRLib.volume import slice_count
 
 # Thickness and spacing in thin slices, and the true profile.

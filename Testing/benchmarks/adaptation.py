@@ -14,9 +14,10 @@ import torch
 
 from ThickToThinSRLib.acquisition import Acquisition
 from ThickToThinSRLib.inference.runner import native_bfloat16
-from ThickToThinSRLib.methods.sr4zct.pairs import Budget, Pairs, adapt
+from ThickToThinSRLib.methods.adaptation import Budget
+from ThickToThinSRLib.methods.sr4zct.adaptation import adapt
 from ThickToThinSRLib.methods.sr4zct.planes import CONDITIONS
-from ThickToThinSRLib.networks import build
+from ThickToThinSRLib.networks.registry import build
 
 PAPER_EPOCHS = 200
 SLICES = 60

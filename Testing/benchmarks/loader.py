@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ThickToThinSRLib.io.volume_files import write_volume
-from ThickToThinSRLib.networks import NETWORKS
+from ThickToThinSRLib.networks.registry import NETWORKS
 from ThickToThinSRLib.volume import Volume
 from training.data.arrays import prepare_cases
 from training.data.cases import find_cases

@@ -20,7 +20,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from Testing.plain_networks import plain_cthnet, plain_tvsrn
-from ThickToThinSRLib.networks import build
+from ThickToThinSRLib.networks.registry import build
 
 PLAIN = {"tvsrn": plain_tvsrn, "cthnet": plain_cthnet}
 PRODUCT_SIDES = (1024, 2048)

@@ -24,11 +24,13 @@ from scipy.ndimage import gaussian_filter
 
 from ThickToThinSRLib.acquisition import Acquisition, simulate
 from ThickToThinSRLib.consistency import measure
-from ThickToThinSRLib.enhance import Settings, enhance_volume, read_input
+from ThickToThinSRLib.enhance import enhance_volume
 from ThickToThinSRLib.evaluation.lung import densitometry, lung_mask
 from ThickToThinSRLib.evaluation.metrics import HU_RANGE, distance_groups
 from ThickToThinSRLib.evaluation.similarity import ssim
 from ThickToThinSRLib.intensity import HU_WINDOW
+from ThickToThinSRLib.io.reading import read_input
+from ThickToThinSRLib.settings import Settings
 from ThickToThinSRLib.volume import Volume, slice_count
 
 # Thickness and spacing in thin slices, and the true profile.

@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from ThickToThinSRLib.acquisition import Acquisition, simulate
-from ThickToThinSRLib.enhance import read_input
 from ThickToThinSRLib.inspection.thickness_estimate import estimate_thickness
+from ThickToThinSRLib.io.reading import read_input
 
 PROTOCOLS = (
     (5, 5, "box"),

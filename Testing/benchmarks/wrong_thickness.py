@@ -14,9 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from ThickToThinSRLib.acquisition import Acquisition, simulate
-from ThickToThinSRLib.enhance import Settings, enhance_volume, read_input
+from ThickToThinSRLib.enhance import enhance_volume
 from ThickToThinSRLib.evaluation.metrics import psnr
 from ThickToThinSRLib.intensity import HU_WINDOW
+from ThickToThinSRLib.io.reading import read_input
+from ThickToThinSRLib.settings import Settings
 from ThickToThinSRLib.volume import Volume
 
 ERRORS_MM = (-1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0)

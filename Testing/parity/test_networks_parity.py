@@ -11,7 +11,7 @@ import torch
 
 from Testing.shared_data import shared
 from ThickToThinSRLib.errors import UserError
-from ThickToThinSRLib.networks import NETWORKS, build
+from ThickToThinSRLib.networks.registry import NETWORKS, build
 from ThickToThinSRLib.weights.authors_file import read_authors
 
 ARRAYS = Path(__file__).parent / "arrays"
@@ -51,7 +51,7 @@ def test_the_prediction_for_an_image_does_not_depend_on_the_others_in_the_batch(
         assert float(np.abs(both[1:].numpy() - arrays["y"]).max()) < 2e-6
 
 
-@pytest.mark.parametrize("name", [name for name, entry in NETWORKS.items() if entry.from_authors_state])
+@pytest.mark.parametrize("name", [name for name, entry in NETWORKS.items() if entry.has_authors_weights])
 def test_an_unknown_part_of_a_checkpoint_is_refused(name):
     with pytest.raises(UserError, match=r"Encoder\.surprise\.weight"):
         NETWORKS[name].from_authors_state({"Encoder.surprise.weight": torch.zeros(1)})

@@ -316,7 +316,7 @@ def test_choices_that_cannot_work_are_explained_before_anything_runs(logic, node
     choices |= options
     if choices["outputNode"] == "input":
         choices["outputNode"] = node
-    why = logic.whyNot(**choices)
+    why = logic.obstacle(**choices)
     assert (reason in why) if reason else why == ""
     if reason:
         with pytest.raises(UserError):

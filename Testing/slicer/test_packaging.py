@@ -121,7 +121,7 @@ def test_the_installed_tree_holds_module_library_and_resources(installed):
 
 
 def test_the_installed_library_finds_the_bundled_weights(installed):
-    program = "from ThickToThinSRLib.weights.checkpoints import resources_folder; print(resources_folder())"
+    program = "from ThickToThinSRLib.weights.bundled import resources_folder; print(resources_folder())"
     assert run_installed(installed, program) == str(installed / "Resources")
 
 

@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from Testing.shared_data import CHECKOUT
-from ThickToThinSRLib.enhance import DEFAULT_METHOD
+from ThickToThinSRLib.settings import DEFAULT_METHOD
 
 UI = CHECKOUT / "ThickToThinSR" / "Resources" / "UI" / "ThickToThinSR.ui"
 SOURCES = [

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ThickToThinSRLib.networks import NETWORKS, WindowSpec
+from ThickToThinSRLib.networks.registry import NETWORKS, WindowSpec
 from training.data.cases import Case
 from training.data.crops import CropPlan, Crops, StepSampler
 

@@ -13,7 +13,7 @@ from ThickToThinSRLib.cli.main import main
 from ThickToThinSRLib.io.volume_files import read_volume, write_volume
 from ThickToThinSRLib.methods.registry import METHODS
 from ThickToThinSRLib.volume import Volume
-from ThickToThinSRLib.weights.checkpoints import read_card
+from ThickToThinSRLib.weights.checkpoint import Weights
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("name", ["last", "best"])
 def test_a_finished_run_exports_weights_with_a_card_that_enhance_takes(finished, tmp_path, name):
     weights = finished / f"{name}.safetensors"
-    card = read_card(weights)
+    card = Weights.open(weights).card
     assert card["title"] == "MPU-Net"
     assert card["network"] in {method.network for method in METHODS.values()}
     assert card["recipe"]["name"] == "mpunet"

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import pytest
 import torch
 
-from ThickToThinSRLib.networks import build
+from ThickToThinSRLib.networks.registry import build
 from training.recipes import NAMES, find_recipe
 
 # TVSRN's released code: Adam's and 1e-4 of its paper are another matter.

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from Testing.command_line import ENVIRONMENT
-from ThickToThinSRLib.networks import build
 from ThickToThinSRLib.networks.rdn import ResidualDenseBlock
+from ThickToThinSRLib.networks.registry import build
 from ThickToThinSRLib.networks.swin import SwinBlock
 from training.objectives import build_objective, keep_less
 from training.recipes import find_recipe

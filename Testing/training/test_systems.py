@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from ThickToThinSRLib.errors import UserError
-from ThickToThinSRLib.inference.sliding_window import depth_parts
+from ThickToThinSRLib.inference.sliding_window import depth_placements
 from ThickToThinSRLib.methods.registry import METHODS
-from ThickToThinSRLib.networks import build
+from ThickToThinSRLib.networks.registry import build
 from ThickToThinSRLib.volume import Volume
 from training.data.cases import Pair
 from training.evaluation.cost import PeakMemory, Work
@@ -71,7 +71,7 @@ def test_operations_are_those_of_the_windows_that_each_tiling_runs(finished):
     (system,) = find_systems([], [finished / "best.safetensors"])
     pair, network = noise(32, 32, thick=9), build("mpunet", **system.card["arguments"])
     for protocol, side in (("authors", 32), ("seamless", 64)):  # a margin of 16 pixels all round
-        windows = len(depth_parts(9, network.window, protocol))
+        windows = len(depth_placements(9, network.window, protocol))
         found = predict_pair(system, pair, protocol, "cpu", "float32").gflop
         assert found == pytest.approx(windows * counted(network, 1, 1, 4, side, side))
 

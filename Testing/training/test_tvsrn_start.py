@@ -3,7 +3,7 @@
 import torch
 
 from ThickToThinSRLib.interpolation import interpolation_matrix
-from ThickToThinSRLib.networks import build
+from ThickToThinSRLib.networks.registry import build
 from training.bundled.tvsrn_start import add_features, start_as_interpolation
 
 

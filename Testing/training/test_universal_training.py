@@ -11,10 +11,11 @@ import torch
 from safetensors.torch import load_file
 
 from Testing.command_line import ENVIRONMENT, REPOSITORY
-from ThickToThinSRLib.enhance import Settings, enhance_volume
+from ThickToThinSRLib.enhance import enhance_volume
 from ThickToThinSRLib.io.volume_files import write_volume
+from ThickToThinSRLib.settings import Settings
 from ThickToThinSRLib.volume import Volume
-from ThickToThinSRLib.weights.checkpoints import read_card
+from ThickToThinSRLib.weights.checkpoint import Weights
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def test_an_interrupted_run_ends_in_the_weights_of_an_uninterrupted_one(scans, t
     assert all(torch.equal(one[key], other[key]) for key in one)
     # The file is one that `enhance` takes.
     path = tmp_path / "whole" / "universal.safetensors"
-    assert read_card(path)["recipe"]["steps"] == 4
+    assert Weights.open(path).card["recipe"]["steps"] == 4
     thick = Volume(np.zeros((4, 16, 16), np.int16), (0.7, 0.7, 5.0), (0, 0, 0), np.eye(3))
     assert len(enhance_volume(thick, Settings(checkpoint=path))[0].voxels) == 16
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from ThickToThinSRLib.networks import WindowSpec
+from ThickToThinSRLib.networks.registry import WindowSpec
 from training.data.cases import Case
 from training.ranks import Ranks
 from training.validation import validate

@@ -7,15 +7,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ThickToThinSRLib.enhance import Settings, enhance_volume
+from ThickToThinSRLib.enhance import enhance_volume
 from ThickToThinSRLib.errors import Cancelled
 from ThickToThinSRLib.methods.davsr import adapt
-from ThickToThinSRLib.networks import build
+from ThickToThinSRLib.monitor import Monitor
 from ThickToThinSRLib.networks.davsr import in_plane_pair, in_plane_prediction
 from ThickToThinSRLib.networks.mpunet import resized
+from ThickToThinSRLib.networks.registry import build
 from ThickToThinSRLib.networks.through_plane_interpolation import interpolated
+from ThickToThinSRLib.settings import Settings
 from ThickToThinSRLib.volume import Volume
-from ThickToThinSRLib.weights.checkpoints import save_network
+from ThickToThinSRLib.weights.checkpoint import save_network
 from training.recipes import find_recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -201,7 +203,7 @@ def test_the_adaptation_learns_the_scan_and_leaves_the_other_heads_alone():
     network, thick = small("davsr"), scan()
     before = {key: value.clone() for key, value in network.state_dict().items()}
     error = axial_error(network, thick)
-    adapt(network, thick, "cpu", epochs=20)
+    adapt(network, thick, Settings(device="cpu", epochs=20), Monitor())
     assert axial_error(network, thick) < 0.9 * error
     changed = {key for key, value in network.state_dict().items() if not torch.equal(value, before[key])}
     assert {key.split(".")[0] for key in changed} == {"extractor", "heads"}
@@ -212,14 +214,14 @@ def test_the_adaptation_learns_the_scan_and_leaves_the_other_heads_alone():
 def test_the_adaptation_can_be_left_out_repeated_and_cancelled():
     networks = [small("davsr") for _ in range(3)]
     before = networks[0].state_dict()["extractor.shallow.weight"].clone()
-    adapt(networks[0], scan(), "cpu", epochs=0)
+    adapt(networks[0], scan(), Settings(epochs=0), Monitor())
     assert torch.equal(networks[0].state_dict()["extractor.shallow.weight"], before)
     for network in networks[1:]:
-        adapt(network, scan(), "cpu", epochs=1)
+        adapt(network, scan(), Settings(epochs=1), Monitor())
     one, other = (network.state_dict() for network in networks[1:])
     assert all(torch.equal(one[key], other[key]) for key in one)
     with pytest.raises(Cancelled):
-        adapt(networks[0], scan(), "cpu", epochs=1, cancelled=lambda: True)
+        adapt(networks[0], scan(), Settings(epochs=1), Monitor(cancelled=lambda: True))
 
 
 def test_the_linear_interpolation_of_a_window_goes_through_its_thick_slices():

@@ -11,17 +11,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ThickToThinSRLib.errors import UserError
-from ThickToThinSRLib.networks import build
+from ThickToThinSRLib.networks.registry import build
 from ThickToThinSRLib.networks.window_spec import window_spec
-from ThickToThinSRLib.weights import checkpoints
-from ThickToThinSRLib.weights.checkpoints import (
-    bundled_models,
-    checksum,
-    load_network,
-    read_card,
-    resources_folder,
-    save_network,
-)
+from ThickToThinSRLib.weights.bundled import bundled_weights, resources_folder
+from ThickToThinSRLib.weights.checkpoint import Weights, checksum, save_network
 
 CARD = {"title": "Trial", "version": "1", "licence": "CC BY 4.0", "origin": "made by a test", "psnr": 38.6}
 WINDOW = window_spec(5, 4, multiple=8, margin=4, tile=64)
@@ -56,7 +49,11 @@ def changed(honest, target, tensors=None, **metadata):
     return target
 
 
-def refusal(path, reader=load_network) -> str:
+def loaded(path):
+    return Weights.open(path).load()
+
+
+def refusal(path, reader=loaded) -> str:
     with pytest.raises(UserError) as caught:
         reader(path)
     message = str(caught.value)
@@ -66,28 +63,29 @@ def refusal(path, reader=load_network) -> str:
 
 
 def test_a_network_comes_back_with_weights_window_and_card(honest, network):
-    loaded = load_network(honest)
-    assert (loaded.name, loaded.window) == ("tvsrn", WINDOW)
-    assert loaded.card["psnr"] == 38.6
-    assert not loaded.training
+    weights = Weights.open(honest)
+    opened = weights.load()
+    assert (opened.name, opened.window) == ("tvsrn", WINDOW)
+    assert weights.card["psnr"] == 38.6
+    assert weights.count == sum(value.numel() for value in network.state_dict().values())
+    assert not opened.training
     x = torch.rand(1, 1, 4, 16, 24)
     with torch.inference_mode():
-        assert torch.equal(loaded(x), network(x))
+        assert torch.equal(opened(x), network(x))
 
 
 def test_the_card_is_read_without_torch(honest):
     code = (
-        "import sys; from ThickToThinSRLib.weights.checkpoints import read_card; card = read_card(sys.argv[1]); "
-        "assert 'torch' not in sys.modules; print(card['network'], card['window']['tile'], card['title'])"
+        "import sys; from ThickToThinSRLib.weights.checkpoint import Weights; weights = Weights.open(sys.argv[1]); "
+        "assert 'torch' not in sys.modules; print(weights.network, weights.window.tile, weights.card['title'])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(honest)], capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == ["tvsrn", "64", "Trial"]
-    card = read_card(honest)
-    assert card["arguments"] == {"factor": 5}
-    assert card["intensity"] == [-1024.0, 2048.0]
-    assert {key: card[key] for key in CARD} == CARD
+    weights = Weights.open(honest)
+    assert (weights.arguments, weights.factor) == ({"factor": 5}, 5)
+    assert {key: weights.card[key] for key in CARD} == CARD
 
 
 def test_weights_stored_in_half_precision_are_loaded_as_float32(honest, network, tmp_path):
@@ -95,7 +93,7 @@ def test_weights_stored_in_half_precision_are_loaded_as_float32(honest, network,
     path = tmp_path / "half.safetensors"
     save_network(path, halves, "tvsrn", {}, WINDOW, CARD)
     assert path.stat().st_size < 0.6 * honest.stat().st_size
-    for key, value in load_network(path).state_dict().items():
+    for key, value in Weights.open(path).load().state_dict().items():
         assert value.dtype == torch.float32
         assert torch.equal(value, halves[key].float())
 
@@ -123,7 +121,7 @@ def test_a_card_without_licence_or_origin_is_not_saved(network, tmp_path):
         save_network(tmp_path / "x.safetensors", network.state_dict(), "tvsrn", {}, WINDOW, {"title": "x"})
 
 
-@pytest.mark.parametrize("reader", [load_network, read_card])
+@pytest.mark.parametrize("reader", [loaded, Weights.open])
 def test_files_that_are_no_weights_of_this_project_are_refused(honest, tmp_path, reader):
     path = tmp_path / "other.safetensors"
     assert "no such file" in refusal(path, reader)
@@ -148,7 +146,7 @@ def test_files_that_are_no_weights_of_this_project_are_refused(honest, tmp_path,
     assert "metadata" in refusal(path, reader)
 
 
-@pytest.mark.parametrize("reader", [load_network, read_card])
+@pytest.mark.parametrize("reader", [loaded, Weights.open])
 def test_a_file_cut_off_anywhere_is_refused(honest, tmp_path, reader):
     whole = honest.read_bytes()
     path = tmp_path / "cut.safetensors"
@@ -165,7 +163,7 @@ def test_a_header_whose_length_looks_like_a_pickle_or_zip_is_read(honest, tmp_pa
     path = tmp_path / "padded.safetensors"
     path.write_bytes(new.to_bytes(8, "little") + raw[8 : 8 + old] + b" " * (new - old) + raw[8 + old :])
     assert path.read_bytes()[:2] in (b"PK", new.to_bytes(8, "little")[:2])
-    assert read_card(path)["title"] == "Trial"
+    assert Weights.open(path).card["title"] == "Trial"
 
 
 @pytest.mark.parametrize(
@@ -210,7 +208,8 @@ def test_weights_that_do_not_fit_the_architecture_are_refused(honest, network, t
 
 
 def shipped(monkeypatch, folder):
-    monkeypatch.setattr(checkpoints, "__file__", str(folder / "ThickToThinSRLib" / "checkpoints.py"))
+    place = folder / "ThickToThinSRLib" / "weights" / "bundled.py"
+    monkeypatch.setattr(bundled, "__file__", str(place))
 
 
 def test_the_resources_are_found_in_a_checkout_and_in_a_wheel(tmp_path, monkeypatch):
@@ -224,26 +223,26 @@ def test_the_resources_are_found_in_a_checkout_and_in_a_wheel(tmp_path, monkeypa
 
 def test_bundled_weights_are_verified_by_their_checksums(honest, tmp_path, monkeypatch):
     shipped(monkeypatch, tmp_path)
-    assert bundled_models() == []
+    assert bundled_weights() == []
     models = tmp_path / "Resources" / "Models"
     models.mkdir(parents=True)
     (models / "index.json").write_text("")
-    assert bundled_models() == []
+    assert bundled_weights() == []
     (models / "a.safetensors").write_bytes(honest.read_bytes())
     (models / "index.json").write_text(json.dumps({"a.safetensors": checksum(honest)}))
-    (model,) = bundled_models()
+    (model,) = bundled_weights()
     assert (model.path, model.card["title"]) == (models / "a.safetensors", "Trial")
     assert len(model.sha256) == 64
     raw = bytearray(honest.read_bytes())
     raw[-1] ^= 1
     (models / "a.safetensors").write_bytes(raw)
     with pytest.raises(UserError, match="not the file that was shipped"):
-        bundled_models()
+        bundled_weights()
     (models / "a.safetensors").unlink()
     with pytest.raises(UserError, match="missing"):
-        bundled_models()
+        bundled_weights()
 
 
 def test_the_bundled_weights_of_this_checkout_are_sound():
-    for model in bundled_models():
-        load_network(model.path)
+    for model in bundled_weights():
+        Weights.open(model.path).load()

@@ -16,8 +16,8 @@ import pytest
 from Testing.command_line import SUFFIXES, contents, expect_refusal, run, some_hu, write
 from Testing.make_dicom import ct_series, test_image, write_series
 from ThickToThinSRLib.cli.main import main
-from ThickToThinSRLib.networks import build
-from ThickToThinSRLib.weights.checkpoints import save_network
+from ThickToThinSRLib.networks.registry import build
+from ThickToThinSRLib.weights.checkpoint import save_network
 
 # Without the lines about the input and the method, which precede what fails only while writing.
 QUIETLY = ("--progress", "none")

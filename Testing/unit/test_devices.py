@@ -7,12 +7,23 @@ import pytest
 import torch
 
 from ThickToThinSRLib.errors import UserError
-from ThickToThinSRLib.inference import runner as devices
-from ThickToThinSRLib.inference.runner import Runner, resolve_device
+from ThickToThinSRLib.inference import runner as runners
+from ThickToThinSRLib.inference.devices import resolve_device
+from ThickToThinSRLib.inference.runner import Runner
 from ThickToThinSRLib.inference.sliding_window import predict
+from ThickToThinSRLib.monitor import Monitor
+from ThickToThinSRLib.networks.registry import NetworkEntry
 from ThickToThinSRLib.networks.window_spec import window_spec
 
 WINDOW = window_spec(5, 4, multiple=8, margin=16)
+
+
+def entry(bytes_per_pixel=1.0, **known) -> NetworkEntry:
+    """What the registry would say of a network."""
+    return NetworkEntry("", "", "", bytes_per_pixel, **known)
+
+
+ENTRY = entry()
 
 
 class Fragile(torch.nn.Module):
@@ -44,10 +55,10 @@ def thick_slices(size=300):
 )
 def test_out_of_memory_leads_to_smaller_tiles_with_a_word_and_the_same_result(error):
     said = []
-    fragile = Runner(Fragile(150, error), WINDOW, 1.0, "cpu", say=said.append)
+    fragile = Runner(Fragile(150, error), WINDOW, ENTRY, "cpu", monitor=Monitor(say=said.append))
     thick = thick_slices()
-    expected = predict(thick, WINDOW, "seamless", Runner(Fragile(10_000), WINDOW, 1.0, "cpu"))
-    result = predict(thick, WINDOW, "seamless", fragile)
+    expected = predict(thick, WINDOW, "seamless", Runner(Fragile(10_000), WINDOW, ENTRY, "cpu"), Monitor())
+    result = predict(thick, WINDOW, "seamless", fragile, Monitor())
     assert np.abs(result - expected).max() < 1e-5
     assert len(said) == 2
     assert all("out of memory" in line for line in said)
@@ -56,7 +67,7 @@ def test_out_of_memory_leads_to_smaller_tiles_with_a_word_and_the_same_result(er
 
 def test_a_gpu_without_memory_for_the_smallest_tiles_hands_over_to_the_cpu(monkeypatch):
     said = []
-    runner = Runner(Fragile(10_000), WINDOW, 1.0, "cpu", say=said.append)
+    runner = Runner(Fragile(10_000), WINDOW, ENTRY, "cpu", monitor=Monitor(say=said.append))
     runner.device = torch.device("meta")  # stands for a GPU: anything that is not the CPU
     runner.shrink("injected", 96, divisible=True)
     assert runner.device.type == "cpu"
@@ -69,27 +80,31 @@ def test_a_gpu_without_memory_for_the_weights_hands_over_to_the_cpu(monkeypatch)
         def to(self, device):
             raise torch.OutOfMemoryError(f"injected on {device}")
 
-    monkeypatch.setattr(devices, "resolve_device", lambda name: torch.device("meta"))
+    monkeypatch.setattr(runners, "resolve_device", lambda name: torch.device("meta"))
     said = []
-    runner = Runner(Heavy(10_000), WINDOW, 1.0, "cuda", say=said.append)
+    runner = Runner(Heavy(10_000), WINDOW, ENTRY, "cuda", monitor=Monitor(say=said.append))
     assert "no memory for the weights" in said[0]
     assert runner(np.zeros((4, 96, 96), np.float32)).shape == (10, 96, 96)
 
 
 def test_where_nothing_fits_the_user_is_told_so():
-    runner = Runner(Fragile(8), WINDOW, 1.0, "cpu")
+    runner = Runner(Fragile(8), WINDOW, ENTRY, "cpu")
     with pytest.raises(UserError, match="out of memory even with tiles of 96"):
-        predict(thick_slices(), WINDOW, "seamless", runner)
+        predict(thick_slices(), WINDOW, "seamless", runner, Monitor())
 
 
 def test_the_authors_tiles_are_never_made_smaller():
     said = []
     runner = Runner(
-        Fragile(8), window_spec(5, 4, multiple=8, margin=16, tile=128), 1.0, "cpu", say=said.append
+        Fragile(8),
+        window_spec(5, 4, multiple=8, margin=16, tile=128),
+        ENTRY,
+        "cpu",
+        monitor=Monitor(say=said.append),
     )
     thick = np.zeros((5, 128, 128), np.float32)
     with pytest.raises(UserError, match="tiles of 128 pixels"):
-        predict(thick, runner.window, "authors", runner)
+        predict(thick, runner.window, "authors", runner, Monitor())
     assert not said
     runner.device = torch.device("meta")
     runner.shrink("injected", 128, divisible=False)
@@ -106,17 +121,17 @@ def test_precision_is_decided_by_the_middle_of_the_volume():
             seen.append(float(x.mean()))
             return super().forward(x)
 
-    runner = Runner(First(10_000), WINDOW, 1.0, "cpu")
+    runner = Runner(First(10_000), WINDOW, ENTRY, "cpu")
     runner.tile = 128
-    predict(thick, WINDOW, "seamless", runner)
+    predict(thick, WINDOW, "seamless", runner, Monitor())
     assert seen[0] > 0.3
     assert min(seen) == 0, "the corners hold but air"
 
 
 def test_other_errors_of_a_network_are_not_taken_for_lack_of_memory():
-    runner = Runner(Fragile(8, RuntimeError("shapes do not match")), WINDOW, 1.0, "cpu")
+    runner = Runner(Fragile(8, RuntimeError("shapes do not match")), WINDOW, ENTRY, "cpu")
     with pytest.raises(RuntimeError, match="shapes"):
-        predict(thick_slices(), WINDOW, "seamless", runner)
+        predict(thick_slices(), WINDOW, "seamless", runner, Monitor())
 
 
 @pytest.mark.parametrize("name", ["cuda", "cuda:0", "cuda:7", "mps"])
@@ -134,9 +149,9 @@ def test_a_device_that_does_not_exist_is_refused(name):
 
 
 def test_tiles_are_as_large_as_the_working_memory_allows():
-    assert Runner(Fragile(8), WINDOW, 1000.0, "cpu").tile > 1700
-    assert 500 < Runner(Fragile(8), WINDOW, 10_000.0, "cpu").tile < 600
-    assert Runner(Fragile(8), WINDOW, 1e9, "cpu").tile == 96
+    assert Runner(Fragile(8), WINDOW, entry(1000.0), "cpu").tile > 1700
+    assert 500 < Runner(Fragile(8), WINDOW, entry(10_000.0), "cpu").tile < 600
+    assert Runner(Fragile(8), WINDOW, entry(1e9), "cpu").tile == 96
 
 
 class Rounding(torch.nn.Module):
@@ -152,33 +167,33 @@ class Rounding(torch.nn.Module):
 
 @pytest.mark.parametrize(("scale", "chosen"), [(1e-3, "bfloat16"), (1.0, "float32")])
 def test_auto_precision_goes_down_only_where_one_tile_bears_it(scale, chosen, monkeypatch):
-    monkeypatch.setattr(devices, "native_bfloat16", lambda: True)
+    monkeypatch.setattr(runners, "native_bfloat16", lambda: True)
     torch.manual_seed(0)
-    runner = Runner(Rounding(scale), WINDOW, 1.0, "cpu", halve_on_cpu=True)
+    runner = Runner(Rounding(scale), WINDOW, entry(halve_on_cpu=True), "cpu")
     runner(np.random.default_rng(0).random((4, 64, 64)).astype(np.float32))
     assert runner.precision == chosen
 
 
 def test_a_cpu_that_only_emulates_half_precision_keeps_float32(monkeypatch):
-    monkeypatch.setattr(devices, "native_bfloat16", lambda: False)
-    assert Runner(Rounding(1e-3), WINDOW, 1.0, "cpu", halve_on_cpu=True).precision == "float32"
+    monkeypatch.setattr(runners, "native_bfloat16", lambda: False)
+    assert Runner(Rounding(1e-3), WINDOW, entry(halve_on_cpu=True), "cpu").precision == "float32"
 
 
 def test_the_unit_of_a_prediction_decides_how_much_an_error_counts(monkeypatch):
-    monkeypatch.setattr(devices, "native_bfloat16", lambda: True)
+    monkeypatch.setattr(runners, "native_bfloat16", lambda: True)
     torch.manual_seed(0)
-    runner = Runner(Rounding(1.0), WINDOW, 1.0, "cpu", unit_hu=1.0, halve_on_cpu=True)
+    runner = Runner(Rounding(1.0), WINDOW, entry(output_hu=1.0, halve_on_cpu=True), "cpu")
     runner(np.random.default_rng(0).random((4, 64, 64)).astype(np.float32))
     assert runner.precision == "bfloat16"
 
 
 def test_on_a_cpu_auto_precision_is_float32_and_lower_ones_are_obeyed():
-    assert Runner(Fragile(8), WINDOW, 1.0, "cpu").precision == "float32"
+    assert Runner(Fragile(8), WINDOW, ENTRY, "cpu").precision == "float32"
     torch.manual_seed(0)
     network = Rounding(1.0)
     tile = np.random.default_rng(0).random((4, 64, 64)).astype(np.float32)
-    exact = Runner(network, WINDOW, 1.0, "cpu", "float32")(tile)
-    lowered = Runner(network, WINDOW, 1.0, "cpu", "bfloat16")(tile)
+    exact = Runner(network, WINDOW, ENTRY, "cpu", "float32")(tile)
+    lowered = Runner(network, WINDOW, ENTRY, "cpu", "bfloat16")(tile)
     assert 1e-5 < np.abs(exact - lowered).max() < 0.1
 
 
@@ -193,7 +208,7 @@ def test_float32_allows_no_tf32_and_leaves_the_setting_as_it_was():
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     try:
-        Runner(Watching(), WINDOW, 1.0, "cpu")(np.zeros((4, 8, 8), np.float32))
+        Runner(Watching(), WINDOW, ENTRY, "cpu")(np.zeros((4, 8, 8), np.float32))
         assert seen == [(False, False)]
         assert torch.backends.cuda.matmul.allow_tf32
     finally:
@@ -206,6 +221,6 @@ def test_a_result_that_is_no_number_is_refused(value):
         def forward(self, x):
             return torch.full_like(x, value)
 
-    runner = Runner(Broken(), WINDOW, 1.0, "cpu", "float32")
-    with pytest.raises(UserError, match="the network's result is no number in places"):
+    runner = Runner(Broken(), WINDOW, ENTRY, "cpu", "float32")
+    with pytest.raises(UserError, match="the network's output contains NaN or infinity"):
         runner(np.zeros((4, 8, 8), np.float32))

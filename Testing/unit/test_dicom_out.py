@@ -21,6 +21,7 @@ from ThickToThinSRLib.cli.main import main
 from ThickToThinSRLib.errors import Cancelled, UserError
 from ThickToThinSRLib.io.dicom.derived_series import write_series as write_derived
 from ThickToThinSRLib.io.dicom.series import read_series
+from ThickToThinSRLib.monitor import Monitor
 
 SPACING = (0.7, 0.8, 5.0)
 SAGITTAL = np.array([[0.0, 0, 1], [1, 0, 0], [0, -1, 0]])
@@ -240,7 +241,7 @@ def test_cancelled_half_way_nothing_is_left(series, tmp_path):
     thin, report = derived(series, tmp_path)
     before, asked = contents(tmp_path), iter([False] * 5)
     with pytest.raises(Cancelled):
-        write_derived(thin, tmp_path / "thin", report, cancelled=lambda: next(asked, True))
+        write_derived(thin, tmp_path / "thin", report, Monitor(cancelled=lambda: next(asked, True)))
     assert contents(tmp_path) == before
 
 
@@ -256,7 +257,7 @@ def test_a_full_disk_leaves_nothing_and_says_so(series, tmp_path, monkeypatch):
 
     monkeypatch.setattr(pydicom, "dcmwrite", full)
     with pytest.raises(UserError, match="No space left on device"):
-        write_derived(thin, tmp_path / "thin", report)
+        write_derived(thin, tmp_path / "thin", report, Monitor())
     assert len(written) == 5
     assert contents(tmp_path) == before
 
@@ -268,7 +269,7 @@ def test_only_ct_becomes_a_derived_series(series, tmp_path):
         dataset.Modality = "MR"
         dataset.save_as(path)
     with pytest.raises(UserError, match="of CT only, not of MR"):
-        write_derived(thin, tmp_path / "thin", report)
+        write_derived(thin, tmp_path / "thin", report, Monitor())
     assert not (tmp_path / "thin").exists()
 
 

@@ -8,14 +8,18 @@ import numpy as np
 import pytest
 
 from Testing.shared_data import shared
-from ThickToThinSRLib import enhance as job
-from ThickToThinSRLib.enhance import Settings, choose_method, choose_spacing, enhance_file, enhance_volume
+from ThickToThinSRLib.enhance import enhance_file, enhance_volume
 from ThickToThinSRLib.errors import Cancelled, UserError
+from ThickToThinSRLib.inference import memory
 from ThickToThinSRLib.intensity import to_unit
 from ThickToThinSRLib.io.volume_files import read_volume, write_volume
-from ThickToThinSRLib.networks import NETWORKS, build
+from ThickToThinSRLib.methods.choices import choose_method, choose_spacing
+from ThickToThinSRLib.methods.registry import METHODS
+from ThickToThinSRLib.monitor import Monitor
+from ThickToThinSRLib.networks.registry import NETWORKS, build
+from ThickToThinSRLib.settings import Settings
 from ThickToThinSRLib.volume import Volume
-from ThickToThinSRLib.weights.checkpoints import save_network
+from ThickToThinSRLib.weights.checkpoint import save_network
 
 CARD = {"title": "untrained", "version": "0", "licence": "Apache-2.0", "origin": "a test"}
 
@@ -126,8 +130,8 @@ def test_unit_scale_data_are_recognised_and_come_back_on_their_scale(checkpoint)
 
 def test_a_checkpoint_alone_implies_its_method_and_a_mismatch_is_an_error(checkpoint):
     assert choose_method(None, checkpoint)[0] == "tvsrn"
-    name, card = choose_method(None, None)
-    assert (name, card["network"]) == ("universal", "universal"), "the bundled weights are the default"
+    name, weights = choose_method(None, None)
+    assert (name, weights.network) == ("universal", "universal"), "the bundled weights are the default"
     assert choose_method("consistent", None) == ("consistent", None)
     for method in ("cthnet", "interpolation"):
         with pytest.raises(UserError, match="holds weights of tvsrn, not of"):
@@ -139,8 +143,8 @@ def test_a_checkpoint_alone_implies_its_method_and_a_mismatch_is_an_error(checkp
 
 
 def test_every_network_of_the_registry_is_a_method():
-    pretrained = {method.network for method in job.METHODS.values()} - {None}
-    untrained = set().union(*(method.untrained for method in job.METHODS.values()))
+    pretrained = {method.network for method in METHODS.values()} - {None}
+    untrained = set().union(*(method.untrained for method in METHODS.values()))
     assert pretrained | untrained == set(NETWORKS)
 
 
@@ -149,7 +153,7 @@ def test_the_target_spacing_comes_from_spacing_factor_network_or_one_millimetre(
     assert choose_spacing(Settings(), 8.0, 5) == 1.6
     assert choose_spacing(Settings(spacing=2.0), 8.0, 5) == 2.0
     assert choose_spacing(Settings(factor=4), 5.0, None) == 1.25
-    for settings in (Settings(spacing=1, factor=5), Settings(factor=0.5), Settings(factor=float("nan"))):
+    for settings in (Settings(factor=0.5), Settings(factor=float("nan"))):
         with pytest.raises(UserError):
             choose_spacing(settings, 5.0, None)
     with pytest.raises(UserError, match="already"):
@@ -179,8 +183,8 @@ def test_what_does_not_look_like_ct_is_warned_of():
 
 
 def test_a_result_that_cannot_fit_into_memory_is_refused_before_the_work(monkeypatch):
-    monkeypatch.setattr(job, "available_memory", lambda: 10_000)
-    with pytest.raises(UserError, match="choose a larger --spacing"):
+    monkeypatch.setattr(memory, "available_memory", lambda: 10_000)
+    with pytest.raises(UserError, match="choose a larger spacing"):
         enhance_volume(chest(), Settings())
 
 
@@ -205,7 +209,9 @@ def test_cancelled_work_leaves_nothing_behind(tmp_path, checkpoint):
     write_volume(chest(), tmp_path / "thick.nrrd")
     for settings in (Settings(), Settings(method="interpolation"), Settings(checkpoint=checkpoint)):
         with pytest.raises(Cancelled):
-            enhance_file(tmp_path / "thick.nrrd", tmp_path / "thin.nrrd", settings, cancelled=lambda: True)
+            enhance_file(
+                tmp_path / "thick.nrrd", tmp_path / "thin.nrrd", settings, Monitor(cancelled=lambda: True)
+            )
     assert [path.name for path in tmp_path.iterdir()] == ["thick.nrrd"]
 
 

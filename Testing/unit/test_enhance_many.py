@@ -14,12 +14,12 @@ import SimpleITK as sitk
 
 from Testing.command_line import ENVIRONMENT, command, contents, run, some_hu, write
 from Testing.make_dicom import ct_series, test_image, write_series
-from ThickToThinSRLib.batch.inputs import find_cases
 from ThickToThinSRLib.batch.run import enhance_many, is_there
-from ThickToThinSRLib.batch.shard import part, rank_and_size
-from ThickToThinSRLib.enhance import Settings
+from ThickToThinSRLib.batch.shard import rank_and_size, share
 from ThickToThinSRLib.errors import UserError
-from ThickToThinSRLib.worker.reporters import DONE, THERE
+from ThickToThinSRLib.monitor import Monitor
+from ThickToThinSRLib.settings import Settings
+from ThickToThinSRLib.worker.protocol import DONE, THERE
 
 OPTIONS = ("--method", "consistent", "--spacing", "2.5")
 
@@ -145,9 +145,10 @@ def test_what_changed_since_is_made_again(tmp_path):
     for name in ("a.nrrd", "b.nrrd"):
         write(source / name)
     settings = Settings(method="interpolation")
-    cases = find_cases(source, target)
-    assert [outcome.state for outcome in enhance_many(cases, settings)] == [DONE, DONE]
-    assert [outcome.state for outcome in enhance_many(cases, settings)] == [THERE, THERE]
+    cases = find_inputs(source, target)
+    for state in (DONE, THERE):
+        outcomes = enhance_many(cases, settings, lambda outcome: None, Monitor())
+        assert [outcome.state for outcome in outcomes] == [state, state]
     assert not is_there(cases[0], replace(settings, spacing=2.5))
     assert is_there(cases[0], replace(settings, device="cpu"))  # where the work is done changes nothing
     (target / "b.nrrd").unlink()
@@ -173,7 +174,7 @@ def test_two_processes_share_the_cases_by_rank(tmp_path):
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
 def test_parts_are_disjoint_and_complete(size):
     cases = list(range(6))
-    parts = [part(cases, rank, size) for rank in range(size)]
+    parts = [share(cases, rank, size) for rank in range(size)]
     assert sorted(case for one in parts for case in one) == cases
 
 
@@ -216,7 +217,7 @@ def test_an_impossible_rank_is_refused(environment):
 def test_series_that_share_a_folder_get_a_folder_each(tmp_path):
     for seed in (1, 2):
         write_series(ct_series(test_image(seed=seed)), tmp_path / "in" / "ct", prefix=f"{seed}-")
-    cases = find_cases(tmp_path / "in", tmp_path / "out")
+    cases = find_inputs(tmp_path / "in", tmp_path / "out")
     assert len({case.target for case in cases}) == 2
     assert {case.name for case in cases} == {f"ct/{case.series}" for case in cases}
 
@@ -245,7 +246,7 @@ def test_folders_that_cannot_be_meant_are_refused(tmp_path, source, target, reas
     for name in ("a.nrrd", "full/a.nrrd"):
         write(tmp_path / name)
     with pytest.raises(UserError, match=reason):
-        find_cases(tmp_path / source, tmp_path / target)
+        find_inputs(tmp_path / source, tmp_path / target)
 
 
 def test_a_file_that_it_did_not_make_is_replaced_only_if_asked(tmp_path):
@@ -266,6 +267,6 @@ def test_no_series_lands_in_the_folder_of_another(tmp_path):
     source = tmp_path / "in"
     for number, folder in enumerate(("p", "p/sub")):
         write_series(ct_series(test_image((6, 8, 9), number)), source / folder)
-    places = [case.target for case in find_cases(source, tmp_path / "out")]
+    places = [case.target for case in find_inputs(source, tmp_path / "out")]
     assert len(places) == 2
     assert not any(one != other and one.is_relative_to(other) for one in places for other in places)

@@ -15,7 +15,8 @@ import SimpleITK as sitk
 from Testing.command_line import SUFFIXES, some_hu, write
 from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.io import volume_files as files
-from ThickToThinSRLib.io.volume_files import check_free, read_volume, replacing, write_volume
+from ThickToThinSRLib.io.replacing import check_free, replacing
+from ThickToThinSRLib.io.volume_files import read_volume, write_volume
 from ThickToThinSRLib.volume import Volume
 
 TYPES = [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.float32, np.float64]

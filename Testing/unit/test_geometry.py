@@ -7,8 +7,9 @@ from itertools import permutations, product
 import numpy as np
 import pytest
 
-from ThickToThinSRLib.enhance import Settings, enhance_file
+from ThickToThinSRLib.enhance import enhance_file
 from ThickToThinSRLib.io.volume_files import read_volume, write_volume
+from ThickToThinSRLib.settings import Settings
 from ThickToThinSRLib.volume import Volume
 
 CENTRE = np.array([12.3, -45.6, 78.9])  # LPS mm

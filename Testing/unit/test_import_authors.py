@@ -16,9 +16,11 @@ import torch
 from Testing.authors_file import authors_network, rewritten  # noqa: F401
 from Testing.shared_data import shared
 from ThickToThinSRLib.errors import UserError
-from ThickToThinSRLib.networks import build, tvsrn
+from ThickToThinSRLib.networks import tvsrn
+from ThickToThinSRLib.networks.registry import build
 from ThickToThinSRLib.weights.authors_config import AUTHORS_NETWORKS, constructor_arguments, crop_side
-from ThickToThinSRLib.weights.checkpoints import checksum, import_authors, load_network
+from ThickToThinSRLib.weights.checkpoint import Weights, checksum
+from ThickToThinSRLib.weights.importing import import_authors
 
 RELEASED = {
     "ratio": 5,
@@ -89,7 +91,7 @@ def authors_file(request, tmp_path_factory):
 def test_an_imported_checkpoint_says_what_it_is_and_where_it_comes_from(authors_file, tmp_path):
     target = tmp_path / "net.safetensors"
     card = import_authors(authors_file, target)
-    network = load_network(target)
+    network = Weights.open(target).load()
     assert network.name == card["network"] == authors_file.stem
     assert network.window == replace(build(network.name).window, tile=64)
     assert checksum(authors_file) in card["origin"]
@@ -103,7 +105,7 @@ def test_an_imported_checkpoint_computes_what_the_authors_code_computes(tmp_path
     import_authors(source, tmp_path / "net.safetensors")
     arrays = np.load(shared("parity/tvsrn_authors_64_io.npz"))
     with torch.inference_mode():
-        y = load_network(tmp_path / "net.safetensors")(torch.from_numpy(arrays["x"])).numpy()
+        y = Weights.open(tmp_path / "net.safetensors").load()(torch.from_numpy(arrays["x"])).numpy()
     assert np.abs(y - arrays["y"]).max() < 1e-4
 
 
@@ -129,7 +131,7 @@ def test_the_tile_follows_the_crop_of_the_checkpoint(authors_file, tmp_path):
         import_authors(wider, tmp_path / "net.safetensors")
     wider = with_option(wider, tmp_path / "wide.pkl", "c_x", 128)
     import_authors(wider, tmp_path / "net.safetensors")
-    assert load_network(tmp_path / "net.safetensors").window.tile == 128
+    assert Weights.open(tmp_path / "net.safetensors").load().window.tile == 128
 
 
 @pytest.mark.parametrize(
@@ -155,7 +157,7 @@ def test_an_import_never_replaces_a_file_unasked_and_leaves_nothing_behind(autho
         import_authors(nan, target, overwrite=True)
     assert target.read_bytes() == b"mine"
     import_authors(authors_file, target, overwrite=True)
-    assert load_network(target).name == authors_file.stem
+    assert Weights.open(target).load().name == authors_file.stem
     assert {path.name for path in tmp_path.iterdir()} == {"nan.pkl", "net.safetensors"}
 
 

@@ -7,7 +7,7 @@ import torch
 
 from Testing.plain_networks import plain_cthnet, plain_tvsrn
 from ThickToThinSRLib.errors import UserError
-from ThickToThinSRLib.networks import NETWORKS, build
+from ThickToThinSRLib.networks.registry import NETWORKS, build
 from ThickToThinSRLib.networks.window_spec import WindowSpec
 
 PLAIN = {"tvsrn": plain_tvsrn, "cthnet": plain_cthnet}

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ThickToThinSRLib.networks import NETWORKS, build
+from ThickToThinSRLib.networks.registry import NETWORKS, build
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -12,9 +12,9 @@ from ThickToThinSRLib.intensity import HU_WINDOW
 from ThickToThinSRLib.methods.sr4zct.planes import (
     CONDITIONS,
     PlaneInterpolation,
+    acquisition_channels,
     along_rows,
-    describe,
-    network_input,
+    plane_input,
     thick_matrix,
     thin_matrix,
 )
@@ -53,7 +53,7 @@ def test_a_ramp_stays_a_ramp_at_whatever_spacing_it_is_taught(spacing):
 
 
 def test_a_network_is_told_the_phase_between_slices_and_the_acquisition():
-    found = describe(11, Acquisition(5.0, 2.5), 0.5, 0.5)
+    found = acquisition_channels(11, Acquisition(5.0, 2.5), 0.5, 0.5)
     assert found.shape == (CONDITIONS, 11)
     torch.testing.assert_close(found[:2, 0], torch.tensor([1.0, 0.0]))
     torch.testing.assert_close(found[:, 0], found[:, 5], atol=1e-6, rtol=0)
@@ -62,6 +62,6 @@ def test_a_network_is_told_the_phase_between_slices_and_the_acquisition():
 
 def test_a_network_sees_the_window_as_zero_to_one_and_the_description_beside_it():
     planes = torch.tensor([[[-3000.0, HU_WINDOW[0], 512.0], [HU_WINDOW[1], 5000.0, 512.0]]])
-    seen = network_input(planes, torch.tensor([[3.0, 4.0]]))
+    seen = plane_input(planes, torch.tensor([[3.0, 4.0]]))
     assert seen.tolist() == [[[[0, 0, 0.5], [1, 1, 0.5]], [[3, 3, 3], [4, 4, 4]]]]
-    assert network_input(planes, None).shape == (1, 1, 2, 3)
+    assert plane_input(planes, None).shape == (1, 1, 2, 3)

@@ -11,9 +11,11 @@ import torch
 from ThickToThinSRLib.acquisition import Acquisition
 from ThickToThinSRLib.consistency import ConsistentInterpolation
 from ThickToThinSRLib.intensity import to_unit
-from ThickToThinSRLib.methods.sr4zct.pairs import Budget, Pairs, adapt
+from ThickToThinSRLib.methods.adaptation import Budget
+from ThickToThinSRLib.methods.sr4zct.adaptation import adapt
 from ThickToThinSRLib.methods.sr4zct.planes import CONDITIONS, RESIDUAL_SCALE, thick_matrix, thin_matrix
-from ThickToThinSRLib.networks import build
+from ThickToThinSRLib.monitor import Monitor
+from ThickToThinSRLib.networks.registry import build
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ACQUISITION = Acquisition(4.0, 2.0)
@@ -26,9 +28,9 @@ def slices(shape=(9, 40, 48)) -> np.ndarray:
     return coarse.repeat(4, axis=1).repeat(4, axis=2).astype(np.float32)
 
 
-def pairs(voxels=None, pixels=(1.0, 1.0), described=True, whole=False) -> Pairs:
+def pairs(voxels=None, pixels=(1.0, 1.0), described=True, whole=False) -> PlanePairs:
     voxels = slices() if voxels is None else voxels
-    return Pairs(voxels, pixels, ACQUISITION, 1.0, CPU, described, whole)
+    return PlanePairs(voxels, pixels, ACQUISITION, 1.0, CPU, described, whole)
 
 
 def small_network():
@@ -91,7 +93,7 @@ def test_whole_slices_are_what_the_paper_learns_from():
 
 def test_learning_raises_the_gain_on_held_out_slices():
     network = small_network()
-    found = adapt(network, pairs(), Budget(epochs=30), "float32", *quiet())
+    found = adapt(network, pairs(), epochs(30), "float32", Monitor())
     assert found["before_db"] == 0.0
     assert found["after_db"] > 0.05
     assert not network.training
@@ -99,26 +101,25 @@ def test_learning_raises_the_gain_on_held_out_slices():
 
 def test_weights_that_did_not_get_better_stay_as_they_were(monkeypatch):
     network = small_network()
-    adapt(network, pairs(), Budget(epochs=20), "float32", *quiet())
+    adapt(network, pairs(), epochs(20), "float32", Monitor())
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    monkeypatch.setattr("ThickToThinSRLib.methods.sr4zct.pairs._RATE", 3.0)  # bound to do harm
-    monkeypatch.setattr("ThickToThinSRLib.methods.sr4zct.pairs._STEPS_BETWEEN_LOOKS", 4)
-    said = []
-    found = adapt(network, pairs(), Budget(epochs=20), "float32", *quiet()[:2], said.append)
+    monkeypatch.setattr("ThickToThinSRLib.methods.sr4zct.adaptation._RATE", 3.0)  # bound to do harm
+    monkeypatch.setattr("ThickToThinSRLib.methods.adaptation._STEPS_BETWEEN_LOOKS", 4)
+    monitor = Monitor()
+    found = adapt(network, pairs(), epochs(20), "float32", monitor)
     assert found["after_db"] == found["before_db"] > 0
     assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
-    assert "stopped improving" in said[0] and found["steps"] < 60
+    assert "stopped improving" in monitor.notes[0] and found["steps"] < 60
 
 
 def test_progress_reaches_its_end_and_tells_the_gain():
     seen = []
-    adapt(small_network(), pairs(), Budget(epochs=2), "float32", lambda *e: seen.append(e), *quiet()[1:])
+    adapt(small_network(), pairs(), epochs(2), "float32", Monitor(lambda *event: seen.append(event)))
     stages, done, totals = zip(*seen, strict=True)
     assert list(done) == list(range(1, totals[0] + 1)) and len(set(totals)) == 1
     assert all(stage.startswith("adaptation (held-out slices") for stage in stages)
     assert math.isfinite(float(stages[-1].split()[-2]))
 
 
-def quiet():
-    """Progress, cancelled, say."""
-    return lambda *_: None, lambda: False, lambda _: None
+def epochs(count: int) -> Budget:
+    return Budget(steps=count * pairs().steps_per_epoch())

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from ThickToThinSRLib.errors import Cancelled, UserError
-from ThickToThinSRLib.inference.sliding_window import depth_parts, predict, tile_parts
+from ThickToThinSRLib.inference.sliding_window import depth_placements, predict, tile_placements
 from ThickToThinSRLib.intensity import HU_WINDOW, to_hu
+from ThickToThinSRLib.monitor import Monitor
 from ThickToThinSRLib.networks.window_spec import window_spec
 
 TVSRN = window_spec(5, 4, multiple=8, margin=16)
@@ -54,7 +55,7 @@ def ramp(slices, height, width):
 @pytest.mark.parametrize("slices", [1, 2, 3, 4, 5, 9, 20])
 def test_seamless_windows_share_every_thin_slice_completely(window, slices):
     total = np.zeros(window.factor * (slices - 1) + 1)
-    for part in depth_parts(slices, window, "seamless"):
+    for part in depth_placements(slices, window, "seamless"):
         assert part.offset >= 0
         assert part.offset + len(part.weights) <= window.outputs
         total[part.target] += part.weights
@@ -64,7 +65,7 @@ def test_seamless_windows_share_every_thin_slice_completely(window, slices):
 @pytest.mark.parametrize(("size", "tile"), [(512, 600), (512, 256), (511, 200), (97, 128), (40, 96), (1, 96)])
 def test_seamless_tiles_share_every_pixel_and_have_sizes_that_networks_take(size, tile):
     total = np.zeros(size)
-    for part in tile_parts(size, tile, TVSRN, "seamless"):
+    for part in tile_placements(size, tile, TVSRN, "seamless"):
         assert part.length % TVSRN.multiple == 0
         assert part.length <= max(tile, 8)
         assert part.offset >= TVSRN.margin
@@ -77,7 +78,7 @@ def test_seamless_tiles_share_every_pixel_and_have_sizes_that_networks_take(size
 @pytest.mark.parametrize("tile", [10_000, 112])
 def test_a_linear_volume_comes_back_linear_whatever_the_tiles(window, tile):
     thick = ramp(11, 150, 131)
-    thin = to_hu(predict(thick, window, "seamless", LinearNetwork(window, tile)))
+    thin = to_hu(predict(thick, window, "seamless", LinearNetwork(window, tile), Monitor()))
     expected = np.stack([thick[0] + (thick[-1] - thick[0]) * k / 50 for k in range(51)])
     inner = slice(window.factor, -window.factor)
     assert np.abs(thin - expected)[inner].max() < 0.02
@@ -87,31 +88,31 @@ def test_a_linear_volume_comes_back_linear_whatever_the_tiles(window, tile):
 def test_what_a_network_gets_wrong_in_its_margin_is_seen_nowhere():
     thick = ramp(6, 150, 131)
     for tile in (10_000, 112):
-        right = predict(thick, CTHNET, "seamless", LinearNetwork(CTHNET))
-        confused = predict(thick, CTHNET, "seamless", ConfusedAtBorders(CTHNET, tile))
+        right = predict(thick, CTHNET, "seamless", LinearNetwork(CTHNET), Monitor())
+        confused = predict(thick, CTHNET, "seamless", ConfusedAtBorders(CTHNET, tile), Monitor())
         assert np.abs(confused - right).max() < 1e-5
 
 
 @pytest.mark.parametrize("slices", [1, 2, 3])
 def test_volumes_of_very_few_slices_are_predicted_whole(slices):
     thick = np.full((slices, 20, 30), 100.0, np.float32)
-    thin = to_hu(predict(thick, TVSRN, "seamless", LinearNetwork(TVSRN)))
+    thin = to_hu(predict(thick, TVSRN, "seamless", LinearNetwork(TVSRN), Monitor()))
     assert thin.shape == (5 * (slices - 1) + 1, 20, 30)
     assert np.allclose(thin, 100, atol=0.01)
 
 
 def test_whole_slices_are_one_tile_where_they_fit():
     network = LinearNetwork(TVSRN)
-    predict(ramp(4, 100, 60), TVSRN, "seamless", network)
+    predict(ramp(4, 100, 60), TVSRN, "seamless", network, Monitor())
     assert set(network.seen) == {(4, 136, 96)}
 
 
 def test_the_authors_windows_lie_where_their_loop_puts_them():
     # while z + 4 < L in steps of 2, then one at L - 4; later windows overwrite; three slices stay empty.
-    parts = depth_parts(9, TVSRN, "authors")
+    parts = depth_placements(9, TVSRN, "authors")
     assert [part.start for part in parts] == [0, 2, 4, 5]
-    assert [part.start for part in depth_parts(8, TVSRN, "authors")] == [0, 2, 4]
-    assert [part.start for part in depth_parts(10, CTHNET, "authors")] == [0, 2]
+    assert [part.start for part in depth_placements(8, TVSRN, "authors")] == [0, 2, 4]
+    assert [part.start for part in depth_placements(10, CTHNET, "authors")] == [0, 2]
     owner = np.full(41, -1)
     for number, part in enumerate(parts):
         owner[part.target][part.weights == 1] = number
@@ -123,7 +124,7 @@ def test_the_authors_windows_lie_where_their_loop_puts_them():
 
 def test_the_authors_tiling_leaves_the_borders_at_the_minimum():
     window = window_spec(5, 4, multiple=8, margin=16, tile=64)
-    thin = predict(ramp(6, 64, 128), window, "authors", LinearNetwork(window))
+    thin = predict(ramp(6, 64, 128), window, "authors", LinearNetwork(window), Monitor())
     assert not thin[:3].any()
     assert not thin[-3:].any()
     assert thin[3:-3].min() > 0
@@ -131,9 +132,9 @@ def test_the_authors_tiling_leaves_the_borders_at_the_minimum():
 
 def test_the_authors_tiling_refuses_what_their_loop_cannot_do():
     with pytest.raises(UserError, match="seamless"):
-        depth_parts(3, TVSRN, "authors")
+        depth_placements(3, TVSRN, "authors")
     with pytest.raises(UserError, match="multiples of 256"):
-        tile_parts(500, 0, TVSRN, "authors")
+        tile_placements(500, 0, TVSRN, "authors")
 
 
 def test_the_input_is_clipped_to_the_networks_window():
@@ -147,7 +148,7 @@ def test_the_input_is_clipped_to_the_networks_window():
             seen.append((block.min(), block.max()))
             return super().__call__(block)
 
-    predict(thick, TVSRN, "seamless", Watching(TVSRN))
+    predict(thick, TVSRN, "seamless", Watching(TVSRN), Monitor())
     assert all(low >= 0 and high <= 1 for low, high in seen)
     assert HU_WINDOW == (-1024.0, 2048.0)
 
@@ -155,10 +156,10 @@ def test_the_input_is_clipped_to_the_networks_window():
 def test_progress_counts_every_window_and_cancel_ends_at_the_next():
     steps = []
     thick = ramp(9, 40, 40)
-    predict(thick, TVSRN, "seamless", LinearNetwork(TVSRN), lambda *step: steps.append(step))
+    predict(thick, TVSRN, "seamless", LinearNetwork(TVSRN), Monitor(lambda *step: steps.append(step)))
     total = steps[-1][2]
     assert [step[1] for step in steps] == list(range(1, total + 1))
     network = LinearNetwork(TVSRN)
     with pytest.raises(Cancelled):
-        predict(thick, TVSRN, "seamless", network, cancelled=lambda: len(network.seen) >= 2)
+        predict(thick, TVSRN, "seamless", network, Monitor(cancelled=lambda: len(network.seen) >= 2))
     assert len(network.seen) == 2

@@ -10,12 +10,14 @@ import torch
 
 from Testing.command_line import contents
 from ThickToThinSRLib import interpolation as linear
-from ThickToThinSRLib.enhance import Settings, enhance_file, enhance_volume
+from ThickToThinSRLib.enhance import enhance_file, enhance_volume
 from ThickToThinSRLib.errors import Cancelled, UserError
 from ThickToThinSRLib.io.volume_files import write_volume
-from ThickToThinSRLib.networks import build
+from ThickToThinSRLib.monitor import Monitor
+from ThickToThinSRLib.networks.registry import build
+from ThickToThinSRLib.settings import Settings
 from ThickToThinSRLib.volume import Volume
-from ThickToThinSRLib.weights.checkpoints import bundled_checkpoint, read_card, save_network
+from ThickToThinSRLib.weights.checkpoint import Weights, save_network
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = {"channels": 6, "width": 4, "levels": 2}
@@ -53,13 +55,13 @@ def enhanced(volume: Volume, checkpoint=None, **settings):
 
 def test_the_first_click_needs_no_time_and_no_file():
     thin, report = enhanced(scan((6, 24, 24)))
-    assert report["checkpoint"]["path"] == str(bundled_checkpoint("unet"))
+    assert report["checkpoint"]["path"] == str(bundled_for("unet").path)
     assert "before_db" not in report["adaptation"]
     assert len(thin.voxels) == 26
 
 
 def test_the_bundled_weights_state_where_they_come_from_and_what_they_are_for():
-    card = read_card(bundled_checkpoint("unet"))
+    card = Weights.open(bundled_for("unet").path).card
     assert card["licence"] and card["data"] and card["recipe"]["command"] and card["limits"]
     assert card["trained"]["thickness"][0] <= 2.5 and card["trained"]["thickness"][1] >= 8.0
 
@@ -185,7 +187,7 @@ def test_adapted_weights_give_the_same_result_again(checkpoint, tmp_path):
     again, report = enhanced(scan(), kept, minutes=None)
     np.testing.assert_array_equal(again.voxels, thin.voxels)
     assert "steps" not in report["adaptation"]
-    card = read_card(kept)
+    card = Weights.open(kept).card
     assert card["trained"]["spacing"] == [5.0, 5.0] and card["adapted"]["steps"] >= 2
 
 
@@ -195,19 +197,21 @@ def test_weights_that_nothing_was_adapted_of_are_not_saved(checkpoint, tmp_path)
 
 
 def test_a_network_without_weights_wants_a_budget():
-    with pytest.raises(UserError, match="msd has no weights: give --minutes"):
+    with pytest.raises(UserError, match="msd has no weights: give minutes"):
         enhanced(scan(), network="msd")
 
 
 @pytest.mark.parametrize("polls", [3, 40])
 def test_cancelled_while_it_adapts_or_corrects_it_leaves_nothing(checkpoint, tmp_path, polls):
     write_volume(scan(), tmp_path / "thick.nrrd")
-    settings = Settings("sr4zct", checkpoint, epochs=8, save_weights=tmp_path / "kept.safetensors")
+    settings = Settings(
+        method="sr4zct", checkpoint=checkpoint, epochs=8, save_weights=tmp_path / "kept.safetensors"
+    )
     before, asked = contents(tmp_path), iter(range(polls))
     with pytest.raises(Cancelled):
         enhance_file(
             tmp_path / "thick.nrrd", tmp_path / "thin.nrrd", settings,
-            cancelled=lambda: next(asked, None) is None,
+            Monitor(cancelled=lambda: next(asked, None) is None),
         )  # fmt: skip
     assert contents(tmp_path) == before
 
@@ -216,8 +220,8 @@ def test_progress_counts_every_plane(checkpoint):
     seen: dict[str, list] = {}
     volume = scan()
     enhance_volume(
-        volume, Settings("sr4zct", checkpoint, minutes=0.0, spacing=1.0),
-        progress=lambda stage, done, total: seen.setdefault(stage, []).append((done, total)),
+        volume, Settings(method="sr4zct", checkpoint=checkpoint, minutes=0.0, spacing=1.0),
+        Monitor(lambda stage, done, total: seen.setdefault(stage, []).append((done, total))),
     )  # fmt: skip
     assert seen["coronal planes"] == [(done, 40) for done in range(1, 41)]
     assert seen["sagittal planes"] == [(done, 48) for done in range(1, 49)]

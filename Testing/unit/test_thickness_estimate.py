@@ -10,8 +10,9 @@ from scipy.ndimage import gaussian_filter
 
 from Testing.command_line import expect_refusal, run, write
 from ThickToThinSRLib.acquisition import Acquisition, simulate
-from ThickToThinSRLib.enhance import Settings, enhance_volume
+from ThickToThinSRLib.enhance import enhance_volume
 from ThickToThinSRLib.inspection.thickness_estimate import _ANISOTROPY, estimate_thickness
+from ThickToThinSRLib.settings import Settings
 from ThickToThinSRLib.volume import Volume
 
 

@@ -9,14 +9,15 @@ import pytest
 import torch
 
 from ThickToThinSRLib.acquisition import Acquisition, simulate
-from ThickToThinSRLib.enhance import Settings, enhance_volume
+from ThickToThinSRLib.enhance import enhance_volume
 from ThickToThinSRLib.methods.universal.enhance import shares
-from ThickToThinSRLib.methods.universal.network_input import DIFFERENCE_UNIT, network_input
-from ThickToThinSRLib.networks import build
+from ThickToThinSRLib.methods.universal.network_input import DIFFERENCE_UNIT, universal_input
+from ThickToThinSRLib.networks.registry import build
 from ThickToThinSRLib.networks.universal import CHANNELS, cosine_series, describe_acquisition
 from ThickToThinSRLib.phantom import thorax
+from ThickToThinSRLib.settings import Settings
 from ThickToThinSRLib.volume import Volume
-from ThickToThinSRLib.weights.checkpoints import load_network, save_network
+from ThickToThinSRLib.weights.checkpoint import Weights, save_network
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = {"features": 8, "blocks": 2, "coefficients": 5}
@@ -125,7 +126,7 @@ def test_shares_of_neighbouring_slices_sum_to_one_and_fade_half_way():
 def test_the_network_reads_the_slice_and_differences_from_it():
     slices = np.stack([np.full((2, 3), value, np.float32) for value in (-900, -800, -1024, 0, 5000)])
     samples = np.full((5, 2, 3), -1024 + DIFFERENCE_UNIT, np.float32)
-    channels = network_input(slices, samples)
+    channels = universal_input(slices, samples)
     assert channels.shape == (CHANNELS, 2, 3)
     assert np.all(channels[0] == 0)
     np.testing.assert_allclose(channels[1:3, 0, 0], [124 / DIFFERENCE_UNIT, 224 / DIFFERENCE_UNIT])
@@ -157,7 +158,7 @@ def test_the_series_can_take_any_shape_between_slices():
 
 
 def test_a_checkpoint_keeps_any_spacing(checkpoint):
-    assert load_network(checkpoint).window.factor is None
+    assert Weights.open(checkpoint).load().window.factor is None
 
 
 def test_the_acquisition_matters_to_the_network():

@@ -8,8 +8,10 @@ import torch
 
 from ThickToThinSRLib.acquisition import Acquisition
 from ThickToThinSRLib.errors import Cancelled
+from ThickToThinSRLib.methods.universal import adaptation
 from ThickToThinSRLib.methods.universal.adaptation import adapt
-from ThickToThinSRLib.networks import build
+from ThickToThinSRLib.monitor import Monitor
+from ThickToThinSRLib.networks.registry import build
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 THREE_MM = Acquisition(3.0, 3.0)
@@ -28,24 +30,24 @@ def scan(shape=(12, 64, 64)):
 
 
 def test_a_few_seconds_raise_the_gain_on_pairs_not_learned_from():
-    found = adapt(network(), scan(), (0.7, 0.7), THREE_MM, minutes=0.1)
+    found = adapt(network(), scan(), (0.7, 0.7), THREE_MM, 0.1, Monitor())
     assert found["steps"] > 3
     assert found["kept"] and found["after_db"] > found["before_db"]
 
 
 def test_weights_that_did_not_get_better_stay_as_they_were(monkeypatch):
-    gains = iter([1.0, 0.5])
-    monkeypatch.setattr("ThickToThinSRLib.methods.universal.adaptation._gain", lambda *_: next(gains))
+    left = iter([1.0, 2.0])  # of the error: more after than before
+    monkeypatch.setattr(adaptation._HeldOut, "errors", lambda *_: (4.0, next(left)))
     module = network()
     before = {key: value.clone() for key, value in module.state_dict().items()}
-    assert not adapt(module, scan(), (0.7, 0.7), THREE_MM, minutes=0.001)["kept"]
+    assert not adapt(module, scan(), (0.7, 0.7), THREE_MM, 0.001, Monitor())["kept"]
     assert all(torch.equal(before[key], value) for key, value in module.state_dict().items())
 
 
 def test_slices_too_small_for_the_thickness_teach_nothing():
-    assert adapt(network(), scan(), (0.7, 0.7), Acquisition(8.0, 8.0), minutes=0.1)["steps"] == 0
+    assert adapt(network(), scan(), (0.7, 0.7), Acquisition(8.0, 8.0), 0.1, Monitor())["steps"] == 0
 
 
 def test_cancelling_stops_it():
     with pytest.raises(Cancelled):
-        adapt(network(), scan(), (0.7, 0.7), THREE_MM, minutes=5, cancelled=lambda: True)
+        adapt(network(), scan(), (0.7, 0.7), THREE_MM, 5, Monitor(cancelled=lambda: True))

@@ -23,23 +23,26 @@ from Testing.command_line import ENVIRONMENT, command, some_hu, write
 from ThickToThinSRLib import interpolation as linear
 from ThickToThinSRLib.cli.main import main
 from ThickToThinSRLib.worker import reporters as worker
-from ThickToThinSRLib.worker.reporters import BarReporter, JsonReporter, Watch
+from ThickToThinSRLib.worker.reporters import BarReporter, JsonReporter
+from ThickToThinSRLib.worker.watch import Watch
 
 # The worker promises to end within some 1.2 s; the limit only tells that from not ending at all.
 LIMIT = 15
 # A job that sits in one long step of compiled code with a temporary file open, and does not look up.
 STUCK = """
 import hashlib, pathlib, sys
-from ThickToThinSRLib import cli, enhance, methods
-from ThickToThinSRLib.files import replacing
+from ThickToThinSRLib.cli.main import main
+from ThickToThinSRLib.io.replacing import replacing
+from ThickToThinSRLib.methods.registry import METHODS, Method
 
-def stuck(volume, *rest):
-    with replacing(pathlib.Path(sys.argv[2]), ".nii.gz") as temporary:
-        pathlib.Path(sys.argv[3]).touch()
-        hashlib.pbkdf2_hmac("sha256", b"", b"", (1 << 31) - 1)
+class Stuck(Method):
+    def enhance(self, volume, request, monitor):
+        with replacing(pathlib.Path(sys.argv[2]), ".nii.gz") as temporary:
+            pathlib.Path(sys.argv[3]).touch()
+            hashlib.pbkdf2_hmac("sha256", b"", b"", (1 << 31) - 1)
 
-methods.METHODS["consistent"] = methods.Method("consistent", "", stuck)
-sys.exit(cli.main(["enhance", sys.argv[1], sys.argv[2], "--method", "consistent", *sys.argv[4:]]))
+METHODS["consistent"] = Stuck("consistent", "", "consistent")
+sys.exit(main(["enhance", sys.argv[1], sys.argv[2], "--method", "consistent", *sys.argv[4:]]))
 """
 
 

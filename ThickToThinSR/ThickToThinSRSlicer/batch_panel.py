@@ -6,7 +6,9 @@ import qt
 import slicer
 
 from ThickToThinSRLib.errors import Cancelled, UserError
-from ThickToThinSRLib.worker.reporters import DONE, FAILED, RUNNING, THERE, WAITING
+from ThickToThinSRLib.worker.protocol import DONE, FAILED, RUNNING, THERE, WAITING
+
+from . import descriptions
 
 _WORDS = {WAITING: "waiting", RUNNING: "running", THERE: "already there", DONE: "done", FAILED: "failed"}
 
@@ -29,7 +31,7 @@ class BatchPanel:
 
     def update(self, running, reason):
         """`reason`: why the panel's choices cannot work for a batch, or empty."""
-        why = "An enhancement is running; cancel it or wait for it." if running else reason or self._whyNot()
+        why = "An enhancement is running; cancel it or wait for it." if running else reason or self._obstacle()
         self._ui.batchButton.enabled = not why
         self._ui.batchButton.toolTip = why or "Enhance all; results that are there already are kept"
         self._ui.batchCancelButton.enabled = running and self._active
@@ -39,7 +41,7 @@ class BatchPanel:
             pathlib.Path(edit.currentPath) for edit in (self._ui.batchInputWidget, self._ui.batchOutputWidget)
         ]
 
-    def _whyNot(self):
+    def _obstacle(self):
         source, target = self._folders()
         if not self._ui.batchInputWidget.currentPath or not source.is_dir():
             return "Choose the folder with the thick volumes or DICOM series"
@@ -74,7 +76,10 @@ class BatchPanel:
         row = self._rows.setdefault(event["name"], len(self._rows))
         table.setRowCount(len(self._rows))
         seconds = "" if event["seconds"] is None else f"{event['seconds']:.1f}"
-        for column, text in enumerate((event["name"], _WORDS[event["state"]], event["reason"] or seconds)):
+        reason = event["reason"]
+        if "text" in event:
+            reason = descriptions.inPanelWords(UserError(event["text"], *event["options"]))
+        for column, text in enumerate((event["name"], _WORDS[event["state"]], reason or seconds)):
             item = qt.QTableWidgetItem(text)
             item.setToolTip(text)
             table.setItem(row, column, item)
@@ -86,7 +91,7 @@ class BatchPanel:
         elif isinstance(error, Cancelled):
             text = "Cancelled; what is done stays, Start goes on with the rest"
         else:
-            text = str(getattr(error, "summary", error))
+            text = descriptions.inPanelWords(error)
             if not self._rows:  # nothing in the table that shows it
                 slicer.util.errorDisplay(text)
         self._ui.batchStatusLabel.text = text

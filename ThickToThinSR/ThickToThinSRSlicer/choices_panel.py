@@ -1,8 +1,8 @@
 """The upper half of the panel: says what was understood, what will result, and why a click cannot work."""
 
-from ThickToThinSRLib.enhance import DEFAULT_METHOD
 from ThickToThinSRLib.errors import UserError
-from ThickToThinSRLib.methods.registry import ADAPTATION_OPTIONS, METHODS
+from ThickToThinSRLib.methods.registry import METHODS
+from ThickToThinSRLib.settings import DEFAULT_METHOD, OPTIONS
 from ThickToThinSRLib.volume import through_plane_axis
 
 from . import descriptions, timings, weights
@@ -10,9 +10,11 @@ from .dependencies import cpuOnlyHint
 from .node_volumes import volumeFromNode
 from .sequences import browserOf
 
-# Widgets of the options that only some methods take; --save-weights is left to the command line.
+# Widgets of the options that only some methods take; saving adapted weights is left to the command line.
 _ADAPTATION_WIDGETS = {
-    name: (f"{name}Label", f"{name}Widget") for name in ADAPTATION_OPTIONS if name != "save_weights"
+    name: (f"{name}Label", f"{name}Widget")
+    for name, option in OPTIONS.items()
+    if option.methods is not None and name != "save_weights"
 }
 
 
@@ -42,7 +44,7 @@ class ChoicesPanel:
     def _showMethod(self, method, checkpoint):
         ui, entry = self._ui, METHODS[method or DEFAULT_METHOD]
         _say(ui.methodInfoLabel, f"{entry.description} ({weights.state(entry.name, checkpoint)})")
-        ui.methodInfoLabel.toolTip = _cardOf(entry.name, checkpoint)
+        ui.methodInfoLabel.toolTip = weights.descriptionFor(entry.name, checkpoint)
         hint = cpuOnlyHint() if weights.needsNetwork(entry.name, checkpoint) else ""
         ui.deviceInfoLabel.text = hint
         ui.deviceInfoLabel.visible = bool(hint)
@@ -83,11 +85,3 @@ def _say(label, text):
     label.text = text
     label.setMinimumHeight(0)  # what was asked for before would count as needed
     label.setMinimumHeight(label.heightForWidth(max(label.width, 150)))
-
-
-def _cardOf(method, checkpoint):
-    try:
-        path = checkpoint or weights.available(method)
-        return weights.description(path) if path else ""
-    except UserError as error:
-        return str(error)

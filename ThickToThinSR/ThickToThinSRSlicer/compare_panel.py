@@ -44,7 +44,7 @@ class ComparePanel:
     def update(self, running):
         """Enable what can work; tooltips say why not otherwise."""
         ui, result = self._ui, self._result()
-        reason = self._whyNotCompare()
+        reason = self._compareObstacle()
         for button, what in (
             (ui.sideBySideButton, "Three views of the input over three of the result, linked"),
             (ui.fadeButton, "Input and result in one view"),
@@ -54,10 +54,10 @@ class ComparePanel:
         fading = ui.fadeButton.checked
         for widget in (ui.fadeSlider, ui.flickerCheckBox, ui.fadePlaneComboBox):
             widget.enabled = fading
-        why = "An enhancement is running" if running else difference.whyNot(self._input(), result)
+        why = "An enhancement is running" if running else difference.obstacle(self._input(), result)
         ui.differenceButton.enabled = not why
         ui.differenceButton.toolTip = why or "Result minus cubic interpolation of the input, as a new volume"
-        why = dicom_export.whyNot(result)
+        why = dicom_export.obstacle(result)
         ui.exportDicomButton.enabled = not why
         ui.exportDicomButton.toolTip = why or "Write the result as a derived CT series"
 
@@ -74,7 +74,7 @@ class ComparePanel:
     def _result(self):
         return self._ui.compareResultSelector.currentNode()
 
-    def _whyNotCompare(self):
+    def _compareObstacle(self):
         if self._input() is None or self._result() is None:
             return "Choose an input and a result"
         if self._input() is self._result():
@@ -82,7 +82,7 @@ class ComparePanel:
         return ""
 
     def _onVolumeChanged(self, *_):
-        if self._whyNotCompare():
+        if self._compareObstacle():
             self.leave()
         elif self._ui.sideBySideButton.checked or self._ui.fadeButton.checked:
             self._show()

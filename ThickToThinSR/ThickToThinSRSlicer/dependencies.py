@@ -20,7 +20,7 @@ def torchInstalled():
     return importlib.util.find_spec("torch") is not None
 
 
-def whyNoTorch():
+def torchObstacle():
     """Why PyTorch is not there and cannot be got by a click, or an empty string."""
     if torchInstalled() or importlib.util.find_spec("PyTorchUtils") is not None:
         return ""

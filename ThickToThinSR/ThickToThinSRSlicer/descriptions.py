@@ -2,13 +2,23 @@
 
 import numpy as np
 
-from ThickToThinSRLib.methods.registry import acquisition_of
+from ThickToThinSRLib.errors import UserError
+from ThickToThinSRLib.methods.choices import acquisition_of
 from ThickToThinSRLib.volume import slice_count
 
 # Patient axes (LPS) to the plane that is perpendicular to them.
 _PLANES = ("sagittal", "coronal", "axial")
-# Options of the command line, which the worker's messages name, as the panel calls them.
-_OPTIONS = {"--spacing": "target spacing", "--thickness": "slice thickness (under Advanced)"}
+# Options that errors name, as the panel calls them.
+_OPTIONS = {
+    "spacing": "target spacing",
+    "thickness": "slice thickness (under Advanced)",
+    "checkpoint": "weights file",
+    "add_weights": "Add weights (under Advanced)",
+    "overwrite": "removing the earlier one",
+    "device": "device (under Advanced)",
+    "precision": "precision (under Advanced)",
+    "tiling": "tiling (under Advanced)",
+}
 
 
 def ofInput(volume, axis, thickness=None):
@@ -52,8 +62,8 @@ def ofSeconds(seconds):
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def inThePanelsWords(text):
-    """A message of the worker without options of the command line."""
-    for option, words in _OPTIONS.items():
-        text = text.replace(option, words)
-    return text
+def inPanelWords(error):
+    """The text of an error, with options named as the panel calls them."""
+    if isinstance(error, UserError):
+        return error.worded(lambda option: _OPTIONS.get(option, option.replace("_", " ")))
+    return getattr(error, "summary", str(error))

@@ -6,11 +6,12 @@ import slicer
 
 from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.io.dicom.derived_series import write_series
+from ThickToThinSRLib.monitor import Monitor
 
 from .node_volumes import provenance, volumeFromNode
 
 
-def whyNot(node):
+def obstacle(node):
     """Why this volume cannot become a derived series, or an empty string."""
     try:
         sourceFiles(node)
@@ -50,5 +51,5 @@ def export(node, folder):
     while target.exists():
         number += 1
         target = folder / f"{name} {number}"
-    write_series(volume, target, provenance(node))
+    write_series(volume, target, provenance(node), Monitor())
     return target

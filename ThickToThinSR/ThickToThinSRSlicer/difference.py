@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from ThickToThinSRLib.errors import UserError
+from ThickToThinSRLib.settings import Settings
 from ThickToThinSRLib.volume import cast
 
 from . import node_volumes
@@ -19,7 +20,7 @@ def isDifference(node):
     return node.GetAttribute(_ATTRIBUTE) is not None
 
 
-def whyNot(inputNode, resultNode):
+def obstacle(inputNode, resultNode):
     """Why no difference can be made, or an empty string."""
     if inputNode is None or resultNode is None:
         return "Choose an input and a result"
@@ -28,17 +29,14 @@ def whyNot(inputNode, resultNode):
     return ""
 
 
-def choices(inputNode, resultNode):
-    """Arguments of the Logic that interpolate the input onto the result's grid."""
+def settings(resultNode):
+    """Settings that interpolate the result's input onto its grid."""
     report = node_volumes.provenance(resultNode)
-    return {
-        "inputNode": inputNode,
-        "outputNode": None,
-        "method": "interpolation",
-        "checkpoint": None,
-        "spacing": float(report["target_spacing_mm"]),
-        "thickness": float(report["thickness_mm"]),
-    }
+    return Settings(
+        method="interpolation",
+        spacing=float(report["target_spacing_mm"]),
+        thickness=float(report["thickness_mm"]),
+    )
 
 
 def create(resultNode, interpolated):

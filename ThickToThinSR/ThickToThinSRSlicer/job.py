@@ -11,12 +11,12 @@ import slicer
 from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.inspection.warnings import modality_warning
 from ThickToThinSRLib.io.volume_files import read_volume, write_volume
-from ThickToThinSRLib.methods.registry import METHODS, acquisition_of
+from ThickToThinSRLib.methods.choices import acquisition_of, choose_method
 from ThickToThinSRLib.volume import check_target_spacing, through_plane_axis
 from ThickToThinSRLib.worker.process import WorkerProcess
 
 from . import node_volumes, weights
-from .dependencies import whyNoTorch
+from .dependencies import torchObstacle
 
 
 @dataclasses.dataclass
@@ -59,8 +59,11 @@ class Job:
         node.EndModify(wasModified)
 
 
-def check(inputNode, outputNode, method, checkpoint, spacing):
-    """The input's Volume and through-plane axis; UserError if the choices cannot work."""
+def check(inputNode, outputNode, settings):
+    """The input's Volume and through-plane axis; UserError if the choices cannot work.
+
+    :param settings: ThickToThinSRLib.settings.Settings; its spacing is set.
+    """
     if inputNode is None:
         raise UserError("Choose an input volume")
     volume = node_volumes.volumeFromNode(inputNode)
@@ -69,24 +72,21 @@ def check(inputNode, outputNode, method, checkpoint, spacing):
             raise UserError("The output must be another volume than the input")
         if outputNode.GetClassName() != "vtkMRMLScalarVolumeNode":
             raise UserError(f"The output must be a scalar volume, not a {outputNode.GetNodeTagName()}")
-    if method is not None and method not in METHODS:
-        raise UserError(f"method {method!r} is not one of {', '.join(METHODS)}")
-    weights.check(method, checkpoint)
+    choose_method(settings.method, settings.checkpoint, settings.network)
     axis = through_plane_axis(volume)
-    check_target_spacing(spacing, volume.spacing[axis])
-    reason = whyNoTorch() if weights.needsNetwork(method, checkpoint) else ""
-    if reason:
-        raise UserError(reason)
+    check_target_spacing(settings.spacing, volume.spacing[axis])
+    obstacle = torchObstacle() if weights.needsNetwork(settings.method, settings.checkpoint) else ""
+    if obstacle:
+        raise UserError(obstacle)
     return volume, axis
 
 
-def prepare(inputNode, outputNode, method, checkpoint, spacing, thickness, **options):
-    """Check the choices and write the input for the worker; returns the Job.
-
-    :param options: further options of the command line's `enhance`.
-    """
-    volume, axis = check(inputNode, outputNode, method, checkpoint, spacing)
-    acquisition, thicknessFrom = acquisition_of(volume, axis, thickness)
+def prepare(inputNode, outputNode, settings):
+    """Check the choices and write the input for the worker; returns the Job."""
+    volume, axis = check(inputNode, outputNode, settings)
+    acquisition, thicknessFrom = acquisition_of(volume, axis, settings.thickness)
+    # The worker's file does not tell what DICOM and the node do.
+    settings = dataclasses.replace(settings, thickness=acquisition.thickness, axis=axis)
     name = inputNode.GetName()
     folder = temporaryFolder()
     source, target = (pathlib.Path(folder.name, file) for file in ("input.nrrd", "output.nrrd"))
@@ -95,21 +95,12 @@ def prepare(inputNode, outputNode, method, checkpoint, spacing, thickness, **opt
     except UserError as error:
         folder.cleanup()
         raise UserError(str(error).replace(str(source), name)) from error
+    arguments = ["enhance", str(source), str(target), *settings.as_arguments()]
     worker = WorkerProcess(
-        pythonProgram(),
-        source,
-        target,
-        folder.name,
-        source_name=name,
-        method=method,
-        checkpoint=checkpoint and pathlib.Path(checkpoint).absolute(),
-        spacing=spacing,
-        thickness=acquisition.thickness,
-        axis=axis,
-        **options,
+        pythonProgram(), arguments, folder.name, source=str(source), source_name=name
     )
-    made, kind = outputName(name, spacing), node_volumes.modality(inputNode)
-    return Job(folder, worker, target, inputNode, outputNode, name, made, thicknessFrom, kind)
+    result, kind = outputName(name, settings.spacing), node_volumes.modality(inputNode)
+    return Job(folder, worker, target, inputNode, outputNode, name, result, thicknessFrom, kind)
 
 
 def outputName(name, spacing):

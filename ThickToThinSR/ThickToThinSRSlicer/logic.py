@@ -4,12 +4,13 @@ import pathlib
 
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
-from ThickToThinSRLib.enhance import DEFAULT_SPACING
 from ThickToThinSRLib.errors import UserError
+from ThickToThinSRLib.methods.choices import choose_method
+from ThickToThinSRLib.settings import DEFAULT_SPACING, Settings
 from ThickToThinSRLib.weights.added import add_weights
 from ThickToThinSRLib.worker.process import WorkerProcess, run
 
-from . import dependencies, difference, job, node_volumes, sequences, timings, weights
+from . import dependencies, descriptions, difference, job, node_volumes, sequences, timings, weights
 from .background import BackgroundRun
 from .parameter_node import ThickToThinSRParameterNode
 
@@ -46,76 +47,45 @@ class ThickToThinSRLogic(ScriptedLoadableModuleLogic):
         if BackgroundRun.current is not None:
             BackgroundRun.current.cancel(wait)
 
-    def whyNot(self, inputNode, outputNode, method, checkpoint, spacing, **others):
-        """Why these choices cannot work, or an empty string."""
+    def obstacle(self, inputNode, outputNode=None, **options):
+        """Why these choices (see :meth:`enhance`) cannot work, or an empty string."""
         try:
-            job.check(inputNode, outputNode, method, checkpoint, spacing)
+            job.check(inputNode, outputNode, _settings(options))
         except UserError as error:
-            return str(error)
+            return descriptions.inPanelWords(error)
         return ""
 
-    def whyNotMethod(self, method, checkpoint):
+    def methodObstacle(self, method, checkpoint):
         """Why this method cannot work, whatever the input, or an empty string."""
         try:
-            weights.check(method, checkpoint)
+            choose_method(method, checkpoint)
         except UserError as error:
-            return str(error)
-        return dependencies.whyNoTorch() if weights.needsNetwork(method, checkpoint) else ""
+            return descriptions.inPanelWords(error)
+        return dependencies.torchObstacle() if weights.needsNetwork(method, checkpoint) else ""
 
     def enhance(
-        self,
-        inputNode,
-        outputNode=None,
-        method=None,
-        checkpoint=None,
-        spacing=DEFAULT_SPACING,
-        thickness=None,
-        device="auto",
-        precision="auto",
-        tiling="seamless",
-        consistency=True,
-        waitForCompletion=True,
-        onProgress=None,
-        onFinished=None,
-        **adaptation,
+        self, inputNode, outputNode=None, waitForCompletion=True, onProgress=None, onFinished=None, **options
     ):
         """Enhance a volume node in a worker process.
 
         :param outputNode: volume node whose content is replaced on success; a new node by default.
-        :param method: by default what the checkpoint implies, else the library's default.
-        :param checkpoint: weights of a network (.safetensors); by default those that come with the extension
-            or were added.
-        :param spacing: target slice spacing in mm.
-        :param thickness: slice thickness of the input in mm; by default DICOM's, else its spacing.
-        :param device: auto, cpu, cuda, cuda:N or mps.
-        :param precision, tiling, consistency: as on the command line.
         :param waitForCompletion: if False, return None at once; the worker then runs in the background.
         :param onProgress: called with each progress event of the worker (a dict).
         :param onFinished: called with (outputNode, None) or (None, error) at the end of a background run.
-        :param adaptation: minutes, epochs, planes, network of the methods that take them.
+        :param options: the fields of ThickToThinSRLib.settings.Settings: method, checkpoint, spacing (1 mm by
+            default), thickness, device, precision, tiling, consistency, minutes, epochs, planes, network.
         :return: the output node.
         :raises UserError, Cancelled, WorkerFailed: the scene is then as it was.
         """
-        prepared = self._prepare(
-            inputNode,
-            outputNode,
-            method,
-            checkpoint,
-            spacing,
-            thickness,
-            device=device,
-            precision=precision,
-            tiling=tiling,
-            consistency=None if consistency else "off",
-            **adaptation,
-        )
+        settings = _settings(options)
+        prepared = self._prepare(inputNode, outputNode, settings)
         if waitForCompletion:
             with prepared.folder:
-                return self._created(prepared, run(prepared.worker, onProgress or _ignore), device)
+                return self._created(prepared, run(prepared.worker, onProgress or _ignore), settings.device)
         self._start(
             prepared,
             onProgress or _ignore,
-            lambda report: self._created(prepared, report, device),
+            lambda report: self._created(prepared, report, settings.device),
             onFinished or _ignore,
         )
         return None
@@ -128,10 +98,11 @@ class ThickToThinSRLogic(ScriptedLoadableModuleLogic):
         """
         if waitForCompletion:
             raise UserError("All frames of a sequence are enhanced in the background only")
-        chosen["outputNode"] = None
+        chosen.pop("outputNode", None)
+        settings = _settings(chosen)
 
         def startFrame(frame, frameProgress, frameFinished):
-            prepared = self._prepare(frame, **_asOptions(chosen))
+            prepared = self._prepare(frame, None, settings)
             self._launch(
                 prepared.worker,
                 prepared.folder,
@@ -149,22 +120,17 @@ class ThickToThinSRLogic(ScriptedLoadableModuleLogic):
         :param onFinished: called with (report, None) or (None, error).
         """
         BackgroundRun.refuseSecond()
-        if self.needsNetwork(chosen.get("method"), chosen.get("checkpoint")):
+        settings = Settings(**chosen)
+        if self.needsNetwork(settings.method, settings.checkpoint):
             self.installDependencies()
         folder = job.temporaryFolder()
-        worker = WorkerProcess(
-            job.pythonProgram(),
-            inputFolder,
-            outputFolder,
-            folder.name,
-            command="enhance-many",
-            **_asOptions(chosen),
-        )
+        arguments = ["enhance-many", str(inputFolder), str(outputFolder), *settings.as_arguments()]
+        worker = WorkerProcess(job.pythonProgram(), arguments, folder.name)
         self._launch(worker, folder, onEvent or _ignore, lambda report: report, onFinished or _ignore)
 
     def makeDifference(self, inputNode, resultNode, onProgress=None, onFinished=None):
         """Result minus cubic interpolation of its input, as a new node, in the background."""
-        prepared = self._prepare(**difference.choices(inputNode, resultNode))
+        prepared = self._prepare(inputNode, None, difference.settings(resultNode))
         self._start(
             prepared,
             onProgress or _ignore,
@@ -173,7 +139,7 @@ class ThickToThinSRLogic(ScriptedLoadableModuleLogic):
         )
 
     def importWeights(self, source, onFinished):
-        """Convert and add weights of the TVSRN or CTH-Net authors in the background; nothing in them is run.
+        """Convert and add weights of the TVSRN or CTH-Net authors in the background; no code in them is executed.
 
         :param onFinished: onFinished(kept, None) or onFinished(None, error).
         """
@@ -181,16 +147,17 @@ class ThickToThinSRLogic(ScriptedLoadableModuleLogic):
         self.installDependencies()
         folder = job.temporaryFolder()
         target = pathlib.Path(folder.name) / f"{source.stem}.safetensors"
-        worker = WorkerProcess(job.pythonProgram(), source, target, folder.name, command="import-checkpoint")
+        arguments = ["import-checkpoint", str(source), str(target)]
+        worker = WorkerProcess(job.pythonProgram(), arguments, folder.name)
         self._launch(worker, folder, _ignore, lambda report: add_weights(target), onFinished)
 
-    def _prepare(self, inputNode, outputNode, method, checkpoint, spacing, thickness=None, **options):
+    def _prepare(self, inputNode, outputNode, settings):
         BackgroundRun.refuseSecond()
         # Looked at before anything is asked or installed.
-        job.check(inputNode, outputNode, method, checkpoint, spacing)
-        if self.needsNetwork(method, checkpoint):
+        job.check(inputNode, outputNode, settings)
+        if self.needsNetwork(settings.method, settings.checkpoint):
             self.installDependencies()
-        return job.prepare(inputNode, outputNode, method, checkpoint, spacing, thickness, **options)
+        return job.prepare(inputNode, outputNode, settings)
 
     def _created(self, prepared, report, device):
         node = prepared.createOutput(report)
@@ -220,9 +187,6 @@ def _onlyProgress(onProgress):
     return lambda event: onProgress(event) if event["event"] == "progress" else None
 
 
-def _asOptions(chosen):
-    """Choices of the panel as options of the command line."""
-    options = dict(chosen)
-    if "consistency" in options:
-        options["consistency"] = None if options["consistency"] else "off"
-    return options
+def _settings(options):
+    """Options of a caller as Settings; the Logic's default spacing is the panel's."""
+    return Settings(**{"spacing": DEFAULT_SPACING, **options})

@@ -6,11 +6,17 @@ from typing import Annotated
 from slicer import vtkMRMLScalarVolumeNode
 from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
 
-from ThickToThinSRLib.enhance import DEFAULT_METHOD, DEFAULT_SPACING
-from ThickToThinSRLib.inference.sliding_window import TILINGS
-from ThickToThinSRLib.methods.registry import ADAPTED_NETWORKS, METHODS, PLANES, PRECISIONS
+from ThickToThinSRLib.methods.registry import METHODS
+from ThickToThinSRLib.settings import (
+    ADAPTED_NETWORKS,
+    DEFAULT_METHOD,
+    DEFAULT_SPACING,
+    PLANES,
+    PRECISIONS,
+    TILINGS,
+)
 
-AS_THE_METHOD_DOES = "default"
+METHOD_DEFAULT = "default"
 
 
 @parameterNodeWrapper
@@ -18,7 +24,7 @@ class ThickToThinSRParameterNode:
     """One field for every widget of the panel that keeps a choice.
 
     outputVolume None means a new volume; thickness 0 means DICOM's, else the slice spacing; minutes and
-    epochs below 0, and "default" of planes and network, mean what the method does by itself.
+    epochs below 0, and "default" of planes and network, mean the method's default.
     """
 
     inputVolume: vtkMRMLScalarVolumeNode
@@ -33,8 +39,8 @@ class ThickToThinSRParameterNode:
     consistency: bool = True
     minutes: Annotated[float, WithinRange(-1.0, 600.0)] = -1.0
     epochs: Annotated[int, WithinRange(-1, 10000)] = -1
-    planes: Annotated[str, Choice([AS_THE_METHOD_DOES, *PLANES])] = AS_THE_METHOD_DOES
-    network: Annotated[str, Choice([AS_THE_METHOD_DOES, *ADAPTED_NETWORKS])] = AS_THE_METHOD_DOES
+    planes: Annotated[str, Choice([METHOD_DEFAULT, *PLANES])] = METHOD_DEFAULT
+    network: Annotated[str, Choice([METHOD_DEFAULT, *ADAPTED_NETWORKS])] = METHOD_DEFAULT
     allFrames: bool = False
 
 
@@ -62,7 +68,7 @@ def choices(parameters, needsNetwork):
     adaptation = {
         "minutes": parameters.minutes if parameters.minutes >= 0 else None,
         "epochs": parameters.epochs if parameters.epochs >= 0 else None,
-        "planes": None if parameters.planes == AS_THE_METHOD_DOES else parameters.planes,
-        "network": None if parameters.network == AS_THE_METHOD_DOES else parameters.network,
+        "planes": None if parameters.planes == METHOD_DEFAULT else parameters.planes,
+        "network": None if parameters.network == METHOD_DEFAULT else parameters.network,
     }
     return arguments | {name: value for name, value in adaptation.items() if name in method.options}

@@ -2,8 +2,6 @@
 
 import qt
 
-from .descriptions import inThePanelsWords
-
 
 def rows(report):
     """Pairs of a quantity and its value, both texts, from a result's provenance."""
@@ -25,8 +23,8 @@ def rows(report):
     return found
 
 
-def show(table, warningLabel, report):
-    """Fill a QTableWidget of two columns, and the warnings beneath it."""
+def show(table, warningLabel, noteLabel, report):
+    """Fill a QTableWidget of two columns; beneath it what makes the result doubtful, and routine notes."""
     content = rows(report)
     table.setRowCount(len(content))
     for row, texts in enumerate(content):
@@ -36,6 +34,10 @@ def show(table, warningLabel, report):
             table.setItem(row, column, item)
     table.resizeColumnsToContents()
     table.resizeRowsToContents()
-    lines = [f"\u26a0 {line}" for line in report.get("warnings", ())] + list(report.get("notes", ()))
-    warningLabel.text = "\n".join(map(inThePanelsWords, lines))
-    warningLabel.visible = bool(lines)
+    _showLines(warningLabel, report.get("warnings", ()), "\u26a0 ")
+    _showLines(noteLabel, report.get("notes", ()), "")
+
+
+def _showLines(label, lines, mark):
+    label.text = "\n".join(f"{mark}{line}" for line in lines)
+    label.visible = bool(lines)

@@ -4,7 +4,7 @@ import pathlib
 
 import slicer
 
-from ThickToThinSRLib.weights.checkpoints import resources_folder
+from ThickToThinSRLib.weights.bundled import resources_folder
 
 NAME = "ThickToThinSRThorax5mm"
 _FILE = "ThoraxPhantom_5mm.nrrd"

@@ -12,7 +12,7 @@ from ..io.volume_files import volume_suffix
 
 
 @dataclass(frozen=True)
-class Case:
+class BatchInput:
     """One input: what the user calls it, file or folder, series within the folder, result, its files."""
 
     name: str
@@ -22,8 +22,8 @@ class Case:
     files: tuple[Path, ...] = ()
 
 
-def find_cases(source: Path, target: Path) -> list[Case]:
-    """The cases of a folder and its subfolders, in the order of their names.
+def find_inputs(source: Path, target: Path) -> list[BatchInput]:
+    """The inputs of a folder and its subfolders, in the order of their names.
 
     Volume files keep name and place. A DICOM series becomes a folder called as the one that its files lie
     in; where another case lies in or beneath that folder, it gets a folder of its UID within. A folder with a
@@ -42,11 +42,11 @@ def find_cases(source: Path, target: Path) -> list[Case]:
     if target.resolve() == source.resolve():
         raise UserError(f"{target}: is the folder of the inputs; choose another one for the results")
     volumes, others = _files(source, target)
-    cases = [_volume_case(path, source, target) for path in volumes]
-    cases += _series_cases(others, {path.parent for path in volumes}, source, target)
-    if not cases:
+    inputs = [_volume_input(path, source, target) for path in volumes]
+    inputs += _series_inputs(others, {path.parent for path in volumes}, source, target)
+    if not inputs:
         raise UserError(f"{source}: holds neither volume files nor DICOM series")
-    return sorted(cases, key=lambda case: case.name)
+    return sorted(inputs, key=lambda entry: entry.name)
 
 
 def _files(source: Path, target: Path) -> tuple[list[Path], list[Path]]:
@@ -67,12 +67,12 @@ def _files(source: Path, target: Path) -> tuple[list[Path], list[Path]]:
     return volumes, others
 
 
-def _volume_case(path: Path, source: Path, target: Path) -> Case:
+def _volume_input(path: Path, source: Path, target: Path) -> BatchInput:
     relative = path.relative_to(source)
-    return Case(relative.as_posix(), path, target / relative, files=(path,))
+    return BatchInput(relative.as_posix(), path, target / relative, files=(path,))
 
 
-def _series_cases(paths: list[Path], elsewhere: set[Path], source: Path, target: Path) -> list[Case]:
+def _series_inputs(paths: list[Path], elsewhere: set[Path], source: Path, target: Path) -> list[BatchInput]:
     from ..io.dicom.series import has_place, image_header
 
     series: dict[str, list[Path]] = defaultdict(list)
@@ -87,25 +87,25 @@ def _series_cases(paths: list[Path], elsewhere: set[Path], source: Path, target:
         if header is not None and has_place(header):
             series[str(header.SeriesInstanceUID)].append(path)
     places = {uid: {path.parent for path in files} for uid, files in series.items()}
-    cases = []
+    inputs = []
     for uid, files in series.items():
         others = elsewhere.union(*(theirs for other, theirs in places.items() if other != uid))
-        cases.append(_series_case(uid, files, others, source, target))
+        inputs.append(_series_input(uid, files, others, source, target))
     covered = set().union(*places.values())
     for folder, files in damaged.items():
         if folder not in covered:
             name, place = _names(folder, source, target)
-            cases.append(Case(name, folder, place, files=tuple(files)))
-    return cases
+            inputs.append(BatchInput(name, folder, place, files=tuple(files)))
+    return inputs
 
 
-def _series_case(uid: str, files: list[Path], others: set[Path], source: Path, target: Path) -> Case:
+def _series_input(uid: str, files: list[Path], others: set[Path], source: Path, target: Path) -> BatchInput:
     folder = Path(os.path.commonpath([path.parent for path in files]))
     name, place = _names(folder, source, target)
     # A result's folder is replaced as a whole: none of another case may be, or lie in, the same one.
     if any(other.is_relative_to(folder) for other in others):
         name, place = f"{name}/{uid}", place / uid
-    return Case(name, folder, place, uid, tuple(files))
+    return BatchInput(name, folder, place, uid, tuple(files))
 
 
 def _names(folder: Path, source: Path, target: Path) -> tuple[str, Path]:

@@ -1,7 +1,7 @@
 """Many inputs, one after the other: a folder of volume files and DICOM series in, a folder of results out.
 
-Every case runs in a process of its own, so that one which is ended for lack of memory takes no other with it.
-A case whose result and provenance are there, made with the same settings of an input that has not changed
+Every input runs in a process of its own, so that one that runs out of memory takes no other with it.
+An input whose result and provenance are there, made with the same settings of an input that has not changed
 since, is not done again. Several machines share the work by rank (:mod:`~ThickToThinSRLib.batch.shard`).
 """
 
@@ -12,116 +12,103 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-from ..enhance import Settings
-from ..errors import Cancelled, UserError
-from ..io.results import asked_for, provenance_path
+from ..errors import UserError
+from ..io.results import provenance_path
+from ..monitor import Monitor
+from ..settings import Settings, flag
 from ..worker.process import WorkerFailed, WorkerProcess, run
-from ..worker.reporters import DONE, FAILED, RUNNING, THERE
-from .inputs import Case
+from ..worker.protocol import DONE, FAILED, RUNNING, THERE
+from .inputs import BatchInput
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a case ended: its state, why if it failed, its seconds if it was done."""
+    """How an input ended: its state, why if it failed, its seconds if it was done."""
 
-    case: Case
+    entry: BatchInput
     state: str
     reason: str = ""
     seconds: float | None = None
 
 
 def enhance_many(
-    cases: list[Case],
+    entries: list[BatchInput],
     settings: Settings,
+    tell: Callable[[Outcome], None],
+    monitor: Monitor,
     overwrite: bool = False,
-    tell: Callable[[Outcome], None] = lambda outcome: None,
-    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
-    cancelled: Callable[[], bool] = lambda: False,
 ) -> list[Outcome]:
-    """Enhance every case that has no result yet.
+    """Enhance every input that has no result yet.
 
     Parameters
     ----------
-    cases
-        See :func:`~ThickToThinSRLib.batch.inputs.find_cases`.
-    overwrite
+    entries : list of BatchInput
+        See :func:`~ThickToThinSRLib.batch.inputs.find_inputs`.
+    tell : callable
+        Called when an input begins and when it ends.
+    overwrite : bool
         Whether to make results again that are there.
-    tell
-        Called when a case begins and when it ends.
 
     Returns
     -------
     list of Outcome
-        One a case; a failure is an outcome and stops nothing.
+        One an input; a failure is an outcome and stops nothing.
 
     Raises
     ------
     Cancelled
-        If `cancelled` said so; the results made so far stay.
+        If the monitor was asked to stop; the results made so far stay.
     """
     outcomes = []
-    for case in cases:
-        if cancelled():
-            raise Cancelled
-        if not overwrite and is_there(case, settings):
-            outcome = Outcome(case, THERE)
+    for entry in entries:
+        monitor.check()
+        if not overwrite and is_there(entry, settings):
+            outcome = Outcome(entry, THERE)
         else:
-            tell(Outcome(case, RUNNING))
-            outcome = _enhance(case, settings, overwrite, progress, cancelled)
+            tell(Outcome(entry, RUNNING))
+            outcome = _enhance(entry, settings, overwrite, monitor)
         outcomes.append(outcome)
         tell(outcome)
     return outcomes
 
 
-def is_there(case: Case, settings: Settings) -> bool:
-    """Whether the result of `case` with these settings lies there, newer than its input."""
-    beside = provenance_path(case.target)
+def is_there(entry: BatchInput, settings: Settings) -> bool:
+    """Whether the result of an input with these settings lies there, newer than the input."""
+    beside = provenance_path(entry.target)
     try:
         report = json.loads(beside.read_text())
-        made, whole = beside.stat().st_mtime, case.target.exists()
-        given = [*case.files, *([settings.checkpoint] if settings.checkpoint else [])]
+        made, whole = beside.stat().st_mtime, entry.target.exists()
+        given = [*entry.files, *([settings.checkpoint] if settings.checkpoint else [])]
         unchanged = all(path.stat().st_mtime <= made for path in given)
     except (OSError, ValueError):
         return False
-    asked = asked_for(settings, Settings())
-    return whole and unchanged and isinstance(report, dict) and report.get("asked") == asked
+    same = isinstance(report, dict) and report.get("asked") == settings.for_provenance()
+    return whole and unchanged and same
 
 
-def _enhance(case: Case, settings: Settings, overwrite: bool, progress, cancelled) -> Outcome:
-    """Run one case; whatever goes wrong with it is its outcome."""
+def _enhance(entry: BatchInput, settings: Settings, overwrite: bool, monitor: Monitor) -> Outcome:
+    """Run one input; whatever goes wrong with it is its outcome."""
+    source, target = str(entry.source.absolute()), str(entry.target.absolute())
+    arguments = ["enhance", source, target, *settings.as_arguments()]
+    # What this program did not write is replaced only if asked.
+    if overwrite or provenance_path(entry.target).is_file():
+        arguments.append("--overwrite")
+    if entry.series is not None:
+        arguments += ["--series", entry.series]
+
+    def progress(event: dict) -> None:
+        monitor.report(f"{entry.name}: {event['stage']}", event["done"], event["total"])
+
     try:
-        case.target.parent.mkdir(parents=True, exist_ok=True)
+        entry.target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="thicktothin-") as folder:
-            worker = WorkerProcess(
-                sys.executable,
-                case.source.absolute(),
-                case.target.absolute(),
-                Path(folder),
-                source_name=case.name,
-                # What this program did not write is replaced only if asked.
-                overwrite=overwrite or provenance_path(case.target).is_file(),
-                series=case.series,
-                **_as_options(settings),
-            )
-            report = run(
-                worker,
-                lambda event: progress(f"{case.name}: {event['stage']}", event["done"], event["total"]),
-                cancelled,
-            )
+            worker = WorkerProcess(sys.executable, arguments, folder, source=source, source_name=entry.name)
+            report = run(worker, progress, monitor.is_cancelled)
     except UserError as error:
-        return Outcome(case, FAILED, str(error).removeprefix(f"{case.name}: "))
+        return Outcome(entry, FAILED, error.worded(flag).removeprefix(f"{entry.name}: "))
     except WorkerFailed as error:
-        return Outcome(case, FAILED, " ".join([error.summary, *error.last_words[-1:]]))
+        return Outcome(entry, FAILED, " ".join([error.summary, *error.last_words[-1:]]))
     except OSError as error:
-        return Outcome(case, FAILED, f"{error.filename}: {error.strerror}")
-    return Outcome(case, DONE, seconds=report["seconds"])
-
-
-def _as_options(settings: Settings) -> dict:
-    """Settings as the options of a worker."""
-    options = {**asked_for(settings, Settings()), "device": settings.device}
-    if "consistency" in options:
-        options["consistency"] = "off"
-    return options
+        return Outcome(entry, FAILED, f"{error.filename}: {error.strerror}")
+    return Outcome(entry, DONE, seconds=report["seconds"])

@@ -1,4 +1,4 @@
-"""Which part of a list of cases this process does, where several share it.
+"""Which part of a list of inputs this process does, where several share it.
 
 Rank and world size come from the environment: torchrun, Open MPI, SLURM (srun, job array), Grid Engine's and
 AWS Batch's job arrays.
@@ -69,9 +69,9 @@ def _number(environment: Mapping[str, str], name: str) -> int:
         raise UserError(f"the variable {name} is {environment.get(name)!r}, not a number") from None
 
 
-def part(cases: Sequence[T], rank: int, size: int) -> list[T]:
+def share(entries: Sequence[T], rank: int, size: int) -> list[T]:
     """Every `size`-th case from the `rank`-th on: neighbours, often of a size, go to different processes."""
-    return list(cases[rank::size])
+    return list(entries[rank::size])
 
 
 def local_device(device: str, environment: Mapping[str, str] = os.environ) -> str:

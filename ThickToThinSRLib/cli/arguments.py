@@ -8,12 +8,13 @@ import textwrap
 from pathlib import Path
 
 from .. import __version__
-from ..acquisition import PROFILES
-from ..inference.sliding_window import TILINGS
-from ..intensity import INTENSITIES
-from ..methods.registry import ADAPTED_NETWORKS, METHODS, PLANES, PRECISIONS
-from ..worker.reporters import EXIT_BAD_INPUT, REPORTERS
+from ..methods.registry import METHODS
+from ..settings import OPTIONS, Option, Settings, flag
+from ..worker.protocol import EXIT_BAD_INPUT
+from ..worker.reporters import REPORTERS
 from . import commands
+
+_PROFILES = ("box", "gaussian", "trapezoid")
 
 
 def _path(text: str) -> Path:
@@ -21,13 +22,6 @@ def _path(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("an empty name")
     return Path(text)
-
-
-def _thickness(text: str) -> float | str:
-    try:
-        return text if text == "estimate" else float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a number of mm nor `estimate`") from None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -99,17 +93,10 @@ def _add_enhance(subparsers) -> None:
         help="file to write (.nii.gz .nii .nrrd .mha) or, if INPUT is DICOM, a new folder for a derived "
         "series; how it was made is written beside it",
     )
-    _add_result_options(parser.add_argument_group("the new slices"))
-    given = parser.add_argument_group("the input, where its file does not tell or tells wrong")
-    _add_input_options(given)
-    given.add_argument(
+    groups = _add_settings(parser)
+    groups["result"].add_argument("--overwrite", action="store_true", help="replace OUTPUT if it exists")
+    groups["input"].add_argument(
         "--series", metavar="UID", help="which series of a DICOM folder that holds several (they are listed)"
-    )
-    _add_network_options(parser.add_argument_group("networks"))
-    adapting = parser.add_argument_group("methods that adapt their network to the scan")
-    _add_adaptation_options(adapting)
-    adapting.add_argument(
-        "--save-weights", type=_path, metavar="FILE", help="keep the adapted weights (.safetensors)"
     )
     _add_running_options(parser)
     parser.set_defaults(run=commands.enhance)
@@ -141,12 +128,10 @@ def _add_enhance_many(subparsers) -> None:
     )
     parser.add_argument("input", type=_path, metavar="INPUT_FOLDER", help="folder with the thick slices")
     parser.add_argument("output", type=_path, metavar="OUTPUT_FOLDER", help="folder for the results")
-    _add_result_options(parser.add_argument_group("the new slices"))
-    _add_input_options(parser.add_argument_group("the inputs, where a file does not tell or tells wrong"))
-    _add_network_options(parser.add_argument_group("networks"))
-    _add_adaptation_options(parser.add_argument_group("methods that adapt their network to the scan"))
+    groups = _add_settings(parser, many=True)
+    groups["result"].add_argument("--overwrite", action="store_true", help="replace results that exist")
     _add_running_options(parser)
-    parser.set_defaults(run=commands.enhance_many, save_weights=None)
+    parser.set_defaults(run=commands.enhance_many)
 
 
 def _method_list() -> str:
@@ -158,95 +143,63 @@ def _method_list() -> str:
     return "\n".join(wrapped)
 
 
-def _add_result_options(group) -> None:
-    target = group.add_mutually_exclusive_group()
-    target.add_argument(
-        "--spacing",
-        type=float,
-        metavar="MM",
-        help="distance from slice to slice (default: what the network makes, else 1 mm)",
-    )
-    target.add_argument(
-        "--factor", type=float, metavar="N", help="instead of --spacing: how many times finer than INPUT"
-    )
-    group.add_argument(
-        "--method",
-        choices=METHODS,
-        metavar="NAME",
-        help=f"how to make them: {', '.join(METHODS)} (default: the one that --checkpoint belongs to, else "
-        "universal); described below",
-    )
-    group.add_argument("--overwrite", action="store_true", help="replace OUTPUT if it exists")
+_GROUPS = {
+    "result": "the new slices",
+    "input": "the input, where its file does not tell or tells wrong",
+    "network": "networks",
+    "adaptation": "methods that adapt their network to the scan",
+}
+# Of two options that exclude each other, argparse itself refuses the second.
+_EXCLUSIVE = (("spacing", "factor"), ("minutes", "epochs"))
 
 
-def _add_input_options(group) -> None:
+def _add_settings(parser: argparse.ArgumentParser, many: bool = False) -> dict:
+    """The options of an enhancement, from their declarations; returns the groups by name."""
+    groups = {name: parser.add_argument_group(title) for name, title in _GROUPS.items()}
+    exclusive = {pair: groups[OPTIONS[pair[0]].group].add_mutually_exclusive_group() for pair in _EXCLUSIVE}
+    for name, option in OPTIONS.items():
+        if many and not option.for_many:
+            continue
+        pair = next((pair for pair in _EXCLUSIVE if name in pair), None)
+        _add_option(exclusive[pair] if pair else groups[option.group], name, option)
+    return groups
+
+
+def _add_option(group, name: str, option: Option) -> None:
+    choices = tuple(METHODS) if name == "method" else option.choices
+    default = Settings.__dataclass_fields__[name].default
+    values = {"choices": [option.parse(choice) for choice in choices]} if choices else {}
+    if choices and option.parse is not str:
+        # What argparse shows are the texts, not what they mean.
+        values["metavar"] = "{" + ",".join(choices) + "}"
+    if option.metavar is not None:
+        values["metavar"] = option.metavar
+    help_text = option.help.replace("{methods}", ", ".join(METHODS))
     group.add_argument(
-        "--thickness",
-        type=_thickness,
-        metavar="MM",
-        help="slice thickness; larger than the spacing where slices overlap; estimate: what the scan itself "
-        "shows, to a fifth or so (default: what DICOM says, else the spacing)",
-    )
-    group.add_argument(
-        "--axis",
-        type=int,
-        choices=(0, 1, 2),
-        metavar="N",
-        help="the image axis from slice to slice: 0 = i, 1 = j, 2 = k (default: the one whose spacing "
-        "stands out)",
-    )
-    group.add_argument(
-        "--intensity",
-        choices=INTENSITIES,
-        default="auto",
-        help="hu: Hounsfield units; unit: 0 to 1, as in RPLHR-CT (default: told from the values)",
+        flag(name), dest=name, type=_parser_of(name, option), default=default, help=help_text, **values
     )
 
 
-def _add_network_options(group) -> None:
-    group.add_argument("--checkpoint", type=_path, metavar="FILE", help="weights (.safetensors)")
-    group.add_argument(
-        "--device",
-        default="auto",
-        metavar="D",
-        help="where to compute: auto (a CUDA GPU if there is one), cpu, cuda, cuda:N, mps",
-    )
-    group.add_argument(
-        "--precision",
-        choices=PRECISIONS,
-        default="auto",
-        help="auto: half precision where the device has it and it changes next to nothing (default)",
-    )
-    group.add_argument(
-        "--consistency",
-        choices=("on", "off"),
-        default="on",
-        help="on: averaged over the slice thickness, the result gives INPUT's slices again (default)",
-    )
-    group.add_argument(
-        "--tiling",
-        choices=TILINGS,
-        default="seamless",
-        help="seamless: every slice, no borders (default); authors: as in the published code, to compare",
-    )
+def _parser_of(name: str, option: Option):
+    """Text to value, with argparse's own error."""
+
+    def parse(text: str):
+        try:
+            return option.parse(text)
+        except (ValueError, KeyError) as error:
+            raise argparse.ArgumentTypeError(_complaint(name, text, option, error)) from None
+
+    return parse
 
 
-def _add_adaptation_options(group) -> None:
-    budget = group.add_mutually_exclusive_group()
-    budget.add_argument(
-        "--minutes",
-        type=float,
-        metavar="M",
-        help="how long to adapt; 0 (default of universal and sr4zct, whose weights come with the program): "
-        "use the weights as they are",
-    )
-    budget.add_argument(
-        "--epochs", type=int, metavar="N", help="instead of --minutes: passes over the scan's slices"
-    )
-    group.add_argument(
-        "--planes", choices=PLANES, help="the result of which planes to give (default: both, averaged)"
-    )
-    group.add_argument("--network", choices=ADAPTED_NETWORKS, help="which network to adapt (default: unet)")
+def _complaint(name: str, text: str, option: Option, error: Exception) -> str:
+    if name == "thickness":
+        return f"{text!r} is neither a number of mm nor `estimate`"
+    if option.choices is not None:
+        return f"invalid choice: {text!r} (choose from {', '.join(option.choices)})"
+    if option.parse in (int, float):
+        return f"invalid {option.parse.__name__} value: {text!r}"
+    return str(error)
 
 
 def _add_import(subparsers) -> None:
@@ -256,7 +209,7 @@ def _add_import(subparsers) -> None:
         "convert weights published by the authors of TVSRN or CTH-Net (.pkl) to .safetensors, safely",
     )
     parser.add_argument(
-        "source", type=_path, metavar="AUTHORS.pkl", help="the authors' file; nothing in it is run"
+        "source", type=_path, metavar="AUTHORS.pkl", help="the authors' file; no code in it is executed"
     )
     parser.add_argument("target", type=_path, metavar="OUT.safetensors", help="file to write")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
@@ -281,7 +234,7 @@ def _add_simulate(subparsers) -> None:
     parser.add_argument(
         "--spacing", type=float, required=True, metavar="MM", help="distance of the resulting slices"
     )
-    parser.add_argument("--profile", choices=PROFILES, default="box", help="shape of the slice profile")
+    parser.add_argument("--profile", choices=_PROFILES, default="box", help="shape of the slice profile")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
     parser.set_defaults(run=commands.simulate)
 

@@ -1,8 +1,8 @@
 """The command line ``thicktothin``: how it ends.
 
 Exit codes: 0 done, 2 bad usage or bad input (one line on standard error), 3 cancelled, 1 unexpected (with a
-traceback). What can be asked for stands in :mod:`~ThickToThinSRLib.cli.arguments`, the work behind each command
-in :mod:`~ThickToThinSRLib.cli.commands`.
+traceback). The options are in :mod:`~ThickToThinSRLib.cli.arguments`, the work behind each command in
+:mod:`~ThickToThinSRLib.cli.commands`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ import sys
 import traceback
 
 from ..errors import Cancelled, UserError
-from ..worker.reporters import EXIT_BAD_INPUT, EXIT_CANCELLED, EXIT_DONE, EXIT_UNEXPECTED, REPORTERS, Watch
+from ..settings import flag
+from ..worker.protocol import EXIT_BAD_INPUT, EXIT_CANCELLED, EXIT_DONE, EXIT_UNEXPECTED
+from ..worker.reporters import REPORTERS
+from ..worker.watch import Watch
 from .arguments import build_parser
 
 
@@ -39,14 +42,17 @@ def _run(options: argparse.Namespace) -> int:
     reporter = REPORTERS[options.progress]()
     try:
         with Watch(options.cancel_file, parent=options.progress == "json") as watch:
-            options.run(options, reporter, watch.cancelled)
+            options.run(options, reporter, reporter.monitor(watch.cancelled))
     except (Cancelled, KeyboardInterrupt):
         reporter.error("cancelled; nothing was written")
         return EXIT_CANCELLED
     except BrokenPipeError:
         raise
     except Exception as error:
-        message = _for_the_user(error)
+        if isinstance(error, UserError):
+            reporter.error(_one_line(error.worded(_name_of)), error)
+            return EXIT_BAD_INPUT
+        message = _environment_fault(error)
         if message is not None:
             reporter.error(_one_line(message))
             return EXIT_BAD_INPUT
@@ -56,10 +62,13 @@ def _run(options: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
-def _for_the_user(error: Exception) -> str | None:
-    """What to say if this is something the user can mend; None if it is a fault of the program."""
-    if isinstance(error, UserError):
-        return str(error)
+def _name_of(option: str) -> str:
+    """What the command line calls an option that an error names."""
+    return "`models --add`" if option == "add_weights" else flag(option)
+
+
+def _environment_fault(error: Exception) -> str | None:
+    """What to say of memory and files; None if it is a fault of the program."""
     # PyTorch's, of a GPU, is a RuntimeError.
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return "out of memory: close other programs or choose a larger spacing"

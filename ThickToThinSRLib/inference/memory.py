@@ -1,10 +1,48 @@
-"""How much memory there is, without packages beyond the standard library."""
+"""How much memory there is, and whether a result will fit."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import UserError
+
+if TYPE_CHECKING:
+    from ..acquisition import Acquisition
+    from ..volume import Volume
+    from ..weights.checkpoint import Weights
+
+
+def check_result_fits(
+    volume: Volume, axis: int, acquisition: Acquisition, target_spacing: float, weights: Weights | None
+) -> None:
+    """Raise UserError, before any work is done, if the result cannot fit into memory."""
+    slices = volume.voxels.shape[2 - axis]
+    pixels = volume.voxels.size // slices
+    # In floating point, where an absurd spacing gives infinity.
+    thin = (slices - 1) * acquisition.spacing / target_spacing + 1
+    # A network's result is float32 until the end; the writer needs a copy in the input's type.
+    itemsize = volume.voxels.dtype.itemsize
+    needed = thin * pixels * (max(itemsize, 4 if weights else 0) + itemsize)
+    if weights:
+        # The network's own slices before resampling, or the interpolation that it reads.
+        factor = weights.factor or 4
+        if abs(acquisition.spacing / target_spacing / factor - 1) > 1e-6 or weights.factor is None:
+            needed += ((slices - 1) * factor + 1) * pixels * 4
+    # Maps along the slices are matrices, of which several are alive while they are made.
+    extended = thin + 3 * acquisition.thickness / target_spacing
+    needed += 4 * 8 * extended * extended
+    there = available_memory()
+    if not needed < (math.inf if there is None else there):
+        free = "" if there is None else f", but {there / 2**30:.1f} GiB are free"
+        raise UserError(
+            f"{thin:.4g} slices every {target_spacing:g} mm need {needed / 2**30:.3g} GiB of memory{free}: "
+            "choose a larger {spacing}",
+            "spacing",
+        )
 
 
 def available_memory() -> int | None:

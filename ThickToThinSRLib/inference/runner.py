@@ -1,16 +1,15 @@
-"""Where and how exactly a network runs: device, precision, and what happens when memory runs out."""
+"""Runs a network on tiles: device, precision, and what happens when memory runs out."""
 
 from __future__ import annotations
-
-import contextlib
-from collections.abc import Callable
 
 import numpy as np
 import torch
 
 from ..errors import UserError
-from ..intensity import HU_WINDOW
+from ..monitor import Monitor
+from ..networks.registry import NetworkEntry
 from ..networks.window_spec import WindowSpec
+from .devices import arithmetic, native_bfloat16, resolve_device
 
 # `auto` lowers the precision only if one tile, run both ways, differs by less than this (HU).
 _MEAN_TOLERANCE_HU, _TAIL_TOLERANCE_HU = 0.2, 3.0
@@ -19,42 +18,6 @@ _CPU_BUDGET, _GPU_SHARE = 3 << 30, 0.8
 _SMALLEST_TILE = 96
 # How PyTorch's allocators of CPU and Apple GPU complain: by a plain RuntimeError.
 _MEMORY_WORDS = ("not enough memory", "can't allocate memory", "MPS backend out of memory")
-
-
-def resolve_device(name: str) -> torch.device:
-    """The device called ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-
-    ``auto`` is a CUDA GPU where there is one, else the CPU. An Apple GPU must be asked for by name: no result
-    on one has been checked.
-
-    Raises
-    ------
-    UserError
-        If it is not there; the message says what is.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cpu":
-        return torch.device("cpu")
-    if name == "mps":
-        if not torch.backends.mps.is_available():
-            raise UserError("device mps: PyTorch finds no Apple GPU here; use --device auto")
-        return torch.device("mps")
-    kind, _, number = name.partition(":")
-    if kind != "cuda" or not (number == "" or number.isdecimal()) or name.endswith(":"):
-        raise UserError(f"device must be auto, cpu, cuda, cuda:N or mps, not {name!r}")
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if int(number or 0) >= count:
-        there = "no CUDA GPU" if count == 0 else f"{count} CUDA GPU(s), numbered from 0"
-        raise UserError(f"device {name}: PyTorch finds {there} here; use --device auto")
-    return torch.device("cuda", int(number or 0))
-
-
-def native_bfloat16() -> bool:
-    """Whether this CPU multiplies bfloat16 itself; others only emulate it, slower than float32."""
-    # PyTorch tells it by functions of its own that a later version may rename: then full precision stays.
-    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(getattr(torch.cpu, name, bool)() for name in names)
 
 
 class Runner:
@@ -66,19 +29,15 @@ class Runner:
         ``(1, 1, D, H, W)`` in [0, 1] to ``(1, 1, D_out, H, W)``, in eval mode.
     window : WindowSpec
         What it needs of tiles.
-    bytes_per_pixel : float
-        Its working memory, in float32, for one pixel of a tile.
+    entry : NetworkEntry
+        Of the registry: its working memory, and the HU of what it predicts.
     device : str
         See :func:`resolve_device`.
     precision : {"auto", "float32", "bfloat16", "float16"}
         ``auto`` lowers it on a CUDA GPU, and where `halve_on_cpu` on CPUs that can, if one tile, run both
         ways, stays within 0.2 HU on average and 3 HU at the 99.9th percentile.
-    say : callable
-        Takes a line for the user.
-    unit_hu : float
-        HU of one unit of what the network predicts.
-    halve_on_cpu : bool
-        Whether ``auto`` may lower the precision on the CPU too: for networks that predict small corrections.
+    monitor : Monitor
+        Is told what had to give way.
     """
 
     memory_errors = (torch.OutOfMemoryError, MemoryError)
@@ -87,30 +46,28 @@ class Runner:
         self,
         network: torch.nn.Module,
         window: WindowSpec,
-        bytes_per_pixel: float,
+        entry: NetworkEntry,
         device: str = "auto",
         precision: str = "auto",
-        say: Callable[[str], None] = lambda line: None,
-        unit_hu: float = HU_WINDOW[1] - HU_WINDOW[0],
-        halve_on_cpu: bool = False,
+        monitor: Monitor | None = None,
     ):
         self.window = window
-        self.unit_hu = unit_hu
+        self.unit_hu = entry.output_hu
         self.device = resolve_device(device)
         self.network = network
-        self.say = say
+        self.monitor = monitor or Monitor()
         self.precision = precision
         try:
             self.network.to(self.device)
         except torch.OutOfMemoryError:
             self._move_to_cpu("the weights")
         lowered = {"cuda": "float16"}
-        if halve_on_cpu and native_bfloat16():
+        if entry.halve_on_cpu and native_bfloat16():
             lowered["cpu"] = "bfloat16"
         self.lowered = lowered.get(self.device.type, "float32")
         if precision == "auto" and self.lowered == "float32":
             self.precision = "float32"
-        self.tile = self._largest_tile(bytes_per_pixel)
+        self.tile = self._largest_tile(entry.bytes_per_pixel)
 
     def _largest_tile(self, bytes_per_pixel: float) -> int:
         budget = _CPU_BUDGET
@@ -127,14 +84,15 @@ class Runner:
         predicted = self._forward(tensor, self.precision)[0, 0].float().cpu().numpy()
         if not np.isfinite(predicted).all():
             raise UserError(
-                f"the network's result is no number in places (precision {self.precision}): are its weights "
-                "those of a training that went wrong? If not, use --precision float32"
+                f"the network's output contains NaN or infinity (precision {self.precision}): its weights "
+                "may come from a failed training; if not, use {precision} float32",
+                "precision",
             )
         return predicted
 
     def _forward(self, tensor: torch.Tensor, precision: str) -> torch.Tensor:
         try:
-            with torch.inference_mode(), _arithmetic(self.device, precision):
+            with torch.inference_mode(), arithmetic(self.device, precision):
                 return self.network(tensor)
         except RuntimeError as error:
             if any(words in str(error) for words in _MEMORY_WORDS):
@@ -151,7 +109,9 @@ class Runner:
         # Written so that a NaN, which half precision can produce, keeps the full one.
         bears = mean < _MEAN_TOLERANCE_HU and tail < _TAIL_TOLERANCE_HU
         chosen = self.lowered if bears else "float32"
-        self.say(f"precision {chosen}: half differs by {mean:.2f} HU on average, {tail:.1f} HU at 99.9 %")
+        self.monitor.note(
+            f"precision {chosen}: half differs by {mean:.2f} HU on average, {tail:.1f} HU at 99.9 %"
+        )
         return chosen
 
     def shrink(self, reason: str, side: int, divisible: bool) -> None:
@@ -176,7 +136,7 @@ class Runner:
         smallest = max(_SMALLEST_TILE, 4 * self.window.margin)
         if divisible and side > smallest:
             self.tile = max(smallest, side // 2)
-            self.say(f"out of memory on {self.device}: going on with tiles of {self.tile} pixels")
+            self.monitor.note(f"out of memory on {self.device}: going on with tiles of {self.tile} pixels")
         elif self.device.type != "cpu":
             self._move_to_cpu(f"tiles of {side} pixels")
         else:
@@ -185,22 +145,7 @@ class Runner:
             )
 
     def _move_to_cpu(self, what: str) -> None:
-        self.say(f"{self.device} has no memory for {what}: going on on the CPU")
+        self.monitor.note(f"{self.device} has no memory for {what}: going on on the CPU")
         self.device = torch.device("cpu")
         self.network.cpu()
         self.precision = "float32"
-
-
-@contextlib.contextmanager
-def _arithmetic(device: torch.device, precision: str):
-    """Half precision by autocast, or true float32: without the TF32 rounding that GPUs do unasked."""
-    if precision in ("bfloat16", "float16"):
-        with torch.autocast(device.type, getattr(torch, precision)):
-            yield
-        return
-    kept = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = kept

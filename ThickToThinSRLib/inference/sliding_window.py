@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import Cancelled, UserError
+from ..errors import UserError
 from ..intensity import to_unit
+from ..monitor import Monitor
 
 if TYPE_CHECKING:  # importing the networks would import torch
     from ..networks.window_spec import WindowSpec
 
-TILINGS = ("seamless", "authors")
 # Neighbouring tiles fade into each other over this many pixels, beyond the margins that are discarded.
 _FADE = 16
 
 
 @dataclass(frozen=True)
-class Part:
+class WindowPlacement:
     """One window along one axis.
 
     Attributes
@@ -48,7 +48,7 @@ class Part:
     weights: np.ndarray
 
 
-def depth_parts(slices: int, window: WindowSpec, tiling: str) -> list[Part]:
+def depth_placements(slices: int, window: WindowSpec, tiling: str) -> list[WindowPlacement]:
     """Windows along `slices` thick slices, for ``factor (slices - 1) + 1`` thin ones.
 
     ``seamless`` covers every thin slice and lets neighbouring windows fade into each other over one thick
@@ -66,7 +66,8 @@ def depth_parts(slices: int, window: WindowSpec, tiling: str) -> list[Part]:
         if slices < window.depth:
             raise UserError(
                 f"the authors' tiling needs at least {window.depth} thick slices, not {slices}: "
-                "use --tiling seamless"
+                "use {tiling} seamless",
+                "tiling",
             )
         starts = list(range(0, slices - window.depth, window.stride))
         if slices - window.depth not in starts:
@@ -80,12 +81,12 @@ def depth_parts(slices: int, window: WindowSpec, tiling: str) -> list[Part]:
     written = [(max(first, 0), min(first + window.outputs, thin)) for first in ranges]
     weights = _last_wins(written, thin) if tiling == "authors" else _fading(written, thin)
     return [
-        Part(start, window.depth, slice(*span), span[0] - first, share)
+        WindowPlacement(start, window.depth, slice(*span), span[0] - first, share)
         for start, first, span, share in zip(starts, ranges, written, weights, strict=True)
     ]
 
 
-def tile_parts(size: int, tile: int, window: WindowSpec, tiling: str) -> list[Part]:
+def tile_placements(size: int, tile: int, window: WindowSpec, tiling: str) -> list[WindowPlacement]:
     """Tiles along an in-plane axis of `size` pixels, each reading at most `tile` pixels.
 
     ``seamless``: the outer `window.margin` pixels of a tile are discarded (beyond the image the input is
@@ -100,11 +101,12 @@ def tile_parts(size: int, tile: int, window: WindowSpec, tiling: str) -> list[Pa
         if size % window.tile:
             raise UserError(
                 f"the authors' tiling needs in-plane sizes that are multiples of {window.tile} pixels, "
-                f"not {size}: use --tiling seamless"
+                f"not {size}: use {{tiling}} seamless",
+                "tiling",
             )
         ones = np.ones(window.tile, np.float32)
         return [
-            Part(start, window.tile, slice(start, start + window.tile), 0, ones)
+            WindowPlacement(start, window.tile, slice(start, start + window.tile), 0, ones)
             for start in range(0, size, window.tile)
         ]
     margin, multiple = window.margin, window.multiple
@@ -118,7 +120,7 @@ def tile_parts(size: int, tile: int, window: WindowSpec, tiling: str) -> list[Pa
         starts = [*range(-margin, whole - margin - length, step), whole - margin - length]
     written = [(max(start + margin, 0), min(start + length - margin, size)) for start in starts]
     return [
-        Part(start, length, slice(*span), span[0] - start, share)
+        WindowPlacement(start, length, slice(*span), span[0] - start, share)
         for start, span, share in zip(starts, written, _fading(written, size), strict=True)
     ]
 
@@ -128,8 +130,7 @@ def predict(
     window: WindowSpec,
     tiling: str,
     runner: Callable[[np.ndarray], np.ndarray],
-    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
-    cancelled: Callable[[], bool] = lambda: False,
+    monitor: Monitor,
 ) -> np.ndarray:
     """Thin slices that a network predicts from thick ones.
 
@@ -140,7 +141,7 @@ def predict(
     window : WindowSpec
         What the network reads and predicts.
     tiling : {"seamless", "authors"}
-        See :func:`depth_parts` and :func:`tile_parts`.
+        See :func:`depth_placements` and :func:`tile_placements`.
     runner : callable
         ``(depth, h, w)`` float32 in [0, 1] to ``(outputs, h, w)``; has ``tile``, the largest side of a tile,
         ``memory_errors``, what it raises when memory runs out, and ``shrink(reason, side, divisible)``, which
@@ -152,31 +153,32 @@ def predict(
         On the networks' scale; thin slices that no window writes (``authors``) are 0.
     """
     slices, height, width = thick.shape
-    depth = depth_parts(slices, window, tiling)
+    depth = depth_placements(slices, window, tiling)
     out = np.zeros((window.factor * (slices - 1) + 1, height, width), np.float32)
     # From the middle outwards: what a runner decides by its first tile, it decides by the body, not by air.
-    for count, part in enumerate(_middle_first(depth)):
+    for count, placement in enumerate(middle_first(depth)):
+        monitor.check()
         prediction = predict_block(
-            _unit_block(thick, part),
-            part,
+            _unit_block(thick, placement),
+            placement,
             window,
             tiling,
             runner,
-            lambda done, total, first=count: progress("network", first * total + done, len(depth) * total),
-            cancelled,
+            lambda done, total, first=count: monitor.step(
+                "network", first * total + done, len(depth) * total
+            ),
         )
-        out[part.target] += part.weights[:, None, None] * prediction
+        out[placement.target] += placement.weights[:, None, None] * prediction
     return out
 
 
 def predict_block(
     block: np.ndarray,
-    part: Part,
+    placement: WindowPlacement,
     window: WindowSpec,
     tiling: str,
     runner: Callable[[np.ndarray], np.ndarray],
-    progress: Callable[[int, int], None] = lambda done, total: None,
-    cancelled: Callable[[], bool] = lambda: False,
+    on_tile: Callable[[int, int], None],
 ) -> np.ndarray:
     """What a network predicts from one window over whole slices, tile by tile.
 
@@ -184,12 +186,12 @@ def predict_block(
     ----------
     block : ndarray, shape (depth, H, W), float32
         What the network reads.
-    part : Part
-        Which of its predicted slices are used: ``len(part.weights)`` from ``part.offset`` on.
+    placement : WindowPlacement
+        Which of its predicted slices are used: ``len(placement.weights)`` from ``placement.offset`` on.
     runner
         See :func:`predict`.
-    progress : callable
-        Takes the tiles done and their total.
+    on_tile : callable
+        Takes the tiles done and their total, after each of them; may raise to stop.
 
     Returns
     -------
@@ -197,15 +199,13 @@ def predict_block(
     """
     height, width = block.shape[1:]
     while True:
-        rows, columns = (tile_parts(size, runner.tile, window, tiling) for size in (height, width))
-        tiles = [(row, column) for row in _middle_first(rows) for column in _middle_first(columns)]
-        prediction = np.zeros((len(part.weights), height, width), np.float32)
+        rows, columns = (tile_placements(size, runner.tile, window, tiling) for size in (height, width))
+        tiles = [(row, column) for row in middle_first(rows) for column in middle_first(columns)]
+        prediction = np.zeros((len(placement.weights), height, width), np.float32)
         try:
             for number, (row, column) in enumerate(tiles):
-                if cancelled():
-                    raise Cancelled
-                _add_tile(prediction, block, part, row, column, runner)
-                progress(number + 1, len(tiles))
+                _add_tile(prediction, block, placement, row, column, runner)
+                on_tile(number + 1, len(tiles))
             return prediction
         except runner.memory_errors as error:
             # Not inside the handler's frame: the traceback would keep the failed tensors alive.
@@ -213,35 +213,35 @@ def predict_block(
         runner.shrink(reason, max(rows[0].length, columns[0].length), tiling != "authors")
 
 
-def _middle_first(items: list) -> list:
+def middle_first(items: list) -> list:
     """Items sorted by their distance from the middle of the list."""
     return [item for _, item in sorted(enumerate(items), key=lambda pair: abs(pair[0] - len(items) // 2))]
 
 
-def _unit_block(thick: np.ndarray, part: Part) -> np.ndarray:
+def _unit_block(thick: np.ndarray, placement: WindowPlacement) -> np.ndarray:
     """The slices of one window on [0, 1]; beyond the ends the end slices are repeated."""
-    indices = np.clip(np.arange(part.start, part.start + part.length), 0, len(thick) - 1)
+    indices = np.clip(np.arange(placement.start, placement.start + placement.length), 0, len(thick) - 1)
     return np.clip(to_unit(thick[indices].astype(np.float32)), 0.0, 1.0)
 
 
-def _add_tile(prediction, block, part: Part, row: Part, column: Part, runner) -> None:
+def _add_tile(prediction, block, placement, row, column, runner) -> None:
     tile = block[:, _mirrored(row, block.shape[1])][:, :, _mirrored(column, block.shape[2])]
     predicted = runner(np.ascontiguousarray(tile))
     used = predicted[
-        part.offset : part.offset + len(part.weights),
+        placement.offset : placement.offset + len(placement.weights),
         row.offset : row.offset + len(row.weights),
         column.offset : column.offset + len(column.weights),
     ]
     prediction[:, row.target, column.target] += row.weights[:, None] * column.weights * used
 
 
-def _mirrored(part: Part, size: int) -> np.ndarray | slice:
+def _mirrored(placement: WindowPlacement, size: int) -> np.ndarray | slice:
     """Indices of the tile; beyond the image it is mirrored about its border pixels."""
-    if part.start >= 0 and part.start + part.length <= size:
-        return slice(part.start, part.start + part.length)
+    if placement.start >= 0 and placement.start + placement.length <= size:
+        return slice(placement.start, placement.start + placement.length)
     period = max(1, 2 * (size - 1))
-    indices = np.abs(np.arange(part.start, part.start + part.length)) % period
-    return np.minimum(indices, period - indices) if size > 1 else np.zeros(part.length, int)
+    indices = np.abs(np.arange(placement.start, placement.start + placement.length)) % period
+    return np.minimum(indices, period - indices) if size > 1 else np.zeros(placement.length, int)
 
 
 def _fading(written: list[tuple[int, int]], size: int) -> list[np.ndarray]:

@@ -14,7 +14,9 @@ from ..volume import Volume
 _SHARE_WORTH_A_WORD = 0.001
 
 
-def find_warnings(volume: Volume, scale: str, acquisition: Acquisition, card: dict | None) -> Iterator[str]:
+def find_warnings(
+    volume: Volume, scale: str, acquisition: Acquisition, trained: dict | None
+) -> Iterator[str]:
     """Yield what makes the result doubtful, a line each.
 
     Parameters
@@ -23,23 +25,23 @@ def find_warnings(volume: Volume, scale: str, acquisition: Acquisition, card: di
         The input in HU.
     scale : {"hu", "unit"}
         How its file holds it.
-    card : dict, optional
-        Of the weights, if a network is used.
+    trained : dict, optional
+        If a network is used: what its model card says of the slice ``spacing`` and ``thickness`` in training,
+        as far as it does.
     """
     modality = modality_warning(volume.source.get("modality"))
     if modality:
         yield modality
     elif scale == "hu" and float(volume.voxels.min()) > -100:
         yield "no voxel is below -100: this does not look like CT in HU (an MR volume?)"
-    if card is None:
+    if trained is None:
         return
-    trained = card.get("trained", {})
     for quantity, value in (("spacing", acquisition.spacing), ("thickness", acquisition.thickness)):
         low, high = trained.get(quantity, (value, value))
         if not low * 0.99 <= value <= high * 1.01:
             span = f"{low:g} mm" if low == high else f"{low:g} to {high:g} mm"
             yield f"the weights were trained for a slice {quantity} of {span}, not {value:g} mm"
-    low, high = card.get("intensity", HU_WINDOW)
+    low, high = HU_WINDOW
     share = share_outside(volume.voxels, low, high)
     if share > _SHARE_WORTH_A_WORD:
         yield (

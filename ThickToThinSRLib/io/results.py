@@ -8,9 +8,11 @@ import re
 from pathlib import Path
 
 from ..errors import UserError
+from ..monitor import Monitor
 from ..volume import Volume
 from .dicom.derived_series import wants_series, write_series
-from .volume_files import check_free, replacing, volume_suffix, write_volume
+from .replacing import check_free, replacing
+from .volume_files import volume_suffix, write_volume
 
 
 def provenance_path(target: Path) -> Path:
@@ -38,8 +40,8 @@ def _check_folder(source: Path, target: Path, overwrite: bool) -> None:
     elif any(target.iterdir()):
         ours = provenance_path(target).is_file()
         if not (ours and overwrite):  # only what this program wrote is ever removed
-            advice = "choose another name" + (" or add --overwrite" if ours else "")
-            raise UserError(f"{target}: this folder is not empty; {advice}")
+            advice = "choose another name" + (" or add {overwrite}" if ours else "")
+            raise UserError(f"{target}: this folder is not empty; {advice}", "overwrite")
         if Path(source).resolve().is_relative_to(target.resolve()):
             raise UserError(f"{target}: holds the input itself; choose another name")
         names = sorted(entry.name for entry in target.iterdir() if not entry.name.startswith("."))
@@ -48,22 +50,11 @@ def _check_folder(source: Path, target: Path, overwrite: bool) -> None:
             raise UserError(f"{target}: holds {foreign[0]}, which would be lost; choose another name")
 
 
-def write_result(thin: Volume, source: Path, target: Path, report: dict, progress, cancelled) -> None:
+def write_result(thin: Volume, source: Path, target: Path, report: dict, monitor: Monitor) -> None:
     """Write result and provenance, both or neither."""
     with replacing(provenance_path(target), ".json") as beside:
         beside.write_text(json.dumps(report, indent=2) + "\n")
         if wants_series(source, target):
-            write_series(thin, target, report, progress, cancelled)
+            write_series(thin, target, report, monitor)
         else:
             write_volume(thin, target)
-
-
-def asked_for(settings, default) -> dict:
-    """The settings that are not the default ones, as JSON has them; resuming a batch compares them.
-
-    Where the work is done, and what is kept besides, makes no other result.
-    """
-    asked = {key: value for key, value in vars(settings).items() if value != getattr(default, key)}
-    for irrelevant in ("device", "save_weights"):
-        asked.pop(irrelevant, None)
-    return {key: os.path.abspath(value) if isinstance(value, Path) else value for key, value in asked.items()}

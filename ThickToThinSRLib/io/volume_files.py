@@ -15,14 +15,13 @@ import SimpleITK as sitk
 from ..errors import UserError
 from ..volume import Volume
 from .integrity import check_whole, not_finite
+from .replacing import replacing
 
 # ITK's readers by suffix; left to choose, it does not know suffixes in capitals.
 _READERS = {".nii.gz": "NiftiImageIO", ".nii": "NiftiImageIO", ".nrrd": "NrrdImageIO", ".mha": "MetaImageIO"}
 SUFFIXES = tuple(_READERS)
 # The work is done in single precision; voxels near its end would overflow in sums.
 _LARGEST = 1e30
-# Temporary files of this process; whoever ends it in a hurry removes them.
-_temporaries: set[Path] = set()
 
 
 def volume_suffix(path: str | os.PathLike) -> str:
@@ -123,103 +122,6 @@ def write_volume(volume: Volume, path: str | os.PathLike, compress: bool = True)
             check_whole(temporary, suffix)
         except UserError as error:
             raise UserError(f"{path}: could not be written whole; is the disk full?") from error
-
-
-def check_free(path: Path, overwrite: bool, source: Path | None = None) -> None:
-    """Refuse, before the work and not after it, a name under which nothing can be written.
-
-    Parameters
-    ----------
-    overwrite : bool
-        Whether an existing file may be replaced.
-    source : Path, optional
-        What is read; never replaced.
-    """
-    taken = True
-    try:
-        path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        taken = False
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror})") from error
-    if not path.parent.is_dir():
-        raise UserError(f"{path}: the folder {path.parent} does not exist")
-    if path.is_dir():
-        raise UserError(f"{path}: is a folder; give the name of a file")
-    if source is not None:
-        with contextlib.suppress(OSError):
-            if path.samefile(source):
-                raise UserError(f"{path}: is the input itself; choose another name")
-    if taken and not overwrite:
-        raise UserError(f"{path}: exists already; choose another name or add --overwrite")
-    if not os.access(path.parent, os.W_OK):
-        raise UserError(f"{path}: no permission to write into the folder {path.parent}")
-
-
-@contextlib.contextmanager
-def replacing(path: Path, suffix: str):
-    """Yield a temporary path beside `path` that takes its place when the block ends without an error."""
-    path = Path(path)
-    try:
-        handle, name = tempfile.mkstemp(suffix=suffix, prefix=".thicktothin-", dir=path.parent)
-    except OSError as error:
-        raise UserError(f"{path}: cannot write into the folder {path.parent} ({error.strerror})") from error
-    os.close(handle)
-    temporary = Path(name)
-    _temporaries.add(temporary)
-    try:
-        yield temporary
-        # mkstemp makes the file private to its owner; a result has the permissions of any new file.
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f"{path}: could not be written ({error.strerror or error})") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-        _temporaries.discard(temporary)
-
-
-@contextlib.contextmanager
-def folder_replacing(path: Path):
-    """Yield a temporary folder beside `path` that takes its place when the block ends without an error."""
-    path = Path(path)
-    try:
-        temporary = Path(tempfile.mkdtemp(prefix=".thicktothin-", dir=path.parent))
-    except OSError as error:
-        raise UserError(f"{path}: cannot write into the folder {path.parent} ({error.strerror})") from error
-    _temporaries.add(temporary)
-    try:
-        yield temporary
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o777 & ~mask)  # mkdtemp makes it private to its owner
-        old = temporary.with_name(f"{temporary.name}.old")
-        if path.exists():
-            os.replace(path, old)
-        try:
-            os.replace(temporary, path)
-        except OSError:
-            if old.exists():
-                os.replace(old, path)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        raise UserError(f"{path}: could not be written ({error.strerror or error})") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        _temporaries.discard(temporary)
-
-
-def remove_temporaries() -> None:
-    """Remove what this process was about to write; for a process that is ended in a hurry."""
-    for path in list(_temporaries):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            with contextlib.suppress(OSError):
-                path.unlink()
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""DA-VSR's adaptation: before it predicts, the network learns from the scan's own axial slices.
+"""The method `davsr`: DA-VSR, whose network learns from the scan's own axial slices before it predicts.
 
 These are sharp in both directions. They are degraded along one of them as slices are thickened, and the axial
 head learns to undo that; with it the feature extractor comes to know the scan, and through it the sagittal
@@ -7,61 +7,54 @@ and coronal heads, which stay as they are (Peng et al., MICCAI 2021).
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 import numpy as np
 import torch
 
-from ..errors import Cancelled
-from ..inference.runner import resolve_device
+from ..inference.devices import resolve_device
 from ..intensity import to_unit
+from ..monitor import Monitor
 from ..networks.davsr import DAVSR, in_plane_pair, in_plane_prediction
+from ..settings import Settings
+from ..volume import Volume
+from . import fixed_factor
+from .adaptation import Adaptation, Budget
+from .request import Request
 
 DEFAULT_EPOCHS = 2
 _CROP = 128  # pixels
 _LEARNING_RATE = 1e-4
 
 
-def adapt(
-    network: DAVSR,
-    thick: np.ndarray,
-    device: str = "auto",
-    epochs: int | None = None,
-    minutes: float | None = None,
-    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
-    cancelled: Callable[[], bool] = lambda: False,
-) -> None:
+def enhance(volume: Volume, request: Request, monitor: Monitor) -> Volume:
+    """Adapt the network to the scan, then run it as any other of a fixed factor."""
+    network = request.weights.load()
+    adapt(network, volume.slices_first(request.axis), request.settings, monitor)
+    return fixed_factor.enhance_with(network, volume, request, monitor)
+
+
+def adapt(network: DAVSR, thick: np.ndarray, settings: Settings, monitor: Monitor) -> None:
     """Adapt the network in place to thick slices (L, H, W) in HU, which are taken in turn.
 
     Parameters
     ----------
-    epochs : int, optional
-        Passes over the slices, 2 by default; 0: no adaptation.
-    minutes : float, optional
-        Instead of epochs: how long to adapt.
+    settings : Settings
+        ``minutes``, or ``epochs``: passes over the slices, 2 by default; 0: no adaptation.
     """
-    network.to(resolve_device(device)).train()
+    network.to(resolve_device(settings.device))
     learning = [*network.extractor.parameters(), *network.heads["axial"].parameters()]
-    optimizer = torch.optim.Adam(learning, lr=_LEARNING_RATE)
     rng = np.random.default_rng(0)
-    steps = (DEFAULT_EPOCHS if epochs is None else epochs) * len(thick)
-    end = None if minutes is None else time.monotonic() + 60 * minutes
-    started, step = time.monotonic(), 0
-    while time.monotonic() < end if end else step < steps:
-        if cancelled():
-            raise Cancelled
-        low, truth = in_plane_pair(_crop(thick, step, rng).to(learning[0].device), network.factor)
-        loss = (in_plane_prediction(network, low) - truth).abs().mean()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        step += 1
-        if end:
-            progress("adaptation", round(time.monotonic() - started), max(1, round(60 * minutes)))
-        else:
-            progress("adaptation", step, steps)
-    network.eval()
+
+    def loss(step: int) -> torch.Tensor:
+        crop = _crop(thick, step, rng).to(learning[0].device)
+        low, truth = in_plane_pair(crop, network.factor)
+        return (in_plane_prediction(network, low) - truth).abs().mean()
+
+    if settings.minutes is not None:
+        budget = Budget(seconds=60.0 * settings.minutes)
+    else:
+        epochs = DEFAULT_EPOCHS if settings.epochs is None else settings.epochs
+        budget = Budget(steps=epochs * len(thick))
+    Adaptation(network, loss, torch.optim.Adam(learning, lr=_LEARNING_RATE), budget).run(monitor)
 
 
 def _crop(thick: np.ndarray, step: int, rng: np.random.Generator) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Weights that a user added to those that come with the program, kept in a folder of the user's own.
+"""Weights that a user added to those that come with the program, copy in a folder of the user's own.
 
 The command line and the Slicer module share it.
 """
@@ -12,13 +12,13 @@ import sys
 from pathlib import Path
 
 from ..errors import UserError
-from ..io.volume_files import replacing
-from ..methods.registry import methods_of
-from .checkpoints import read_card
+from ..io.replacing import replacing
+from ..networks.registry import NETWORKS
+from .checkpoint import Weights
 
 
 def user_folder() -> Path:
-    """Where added weights are kept: ``THICKTOTHIN_WEIGHTS``, or the platform's place for a program's data."""
+    """Where added weights are copy: ``THICKTOTHIN_WEIGHTS``, or the platform's place for a program's data."""
     if "THICKTOTHIN_WEIGHTS" in os.environ:
         return Path(os.environ["THICKTOTHIN_WEIGHTS"])
     if sys.platform == "win32":
@@ -40,51 +40,52 @@ def add_weights(path: Path, overwrite: bool = False) -> Path:
     UserError
         If the file is damaged, belongs to no method, or another one of its name was added before.
     """
-    network, path = read_card(path)["network"], Path(path)
-    if not methods_of(network):
+    network, path = Weights.open(path).network, Path(path)
+    if network not in NETWORKS:
         raise UserError(f"{path}: holds weights of {network!r}, which no method here uses")
     folder = user_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{folder}: could not be made ({error.strerror})") from error
-    kept = folder / (path.name if path.name.startswith(network) else f"{network}-{path.name}")
-    if kept.is_file() and filecmp.cmp(path, kept, shallow=False):
-        return kept
-    if kept.exists() and not overwrite:
+    copy = folder / (path.name if path.name.startswith(network) else f"{network}-{path.name}")
+    if copy.is_file() and filecmp.cmp(path, copy, shallow=False):
+        return copy
+    if copy.exists() and not overwrite:
         raise UserError(
-            f"{kept}: other weights of this name were added before; rename {path.name} (or --overwrite)"
+            f"{copy}: other weights of this name were added before; rename {path.name} or add {{overwrite}}",
+            "overwrite",
         )
-    with replacing(kept, ".safetensors") as temporary:
+    with replacing(copy, ".safetensors") as temporary:
         shutil.copyfile(path, temporary)
-    return kept
+    return copy
 
 
-def added_weights() -> list[tuple[Path, dict | UserError]]:
-    """Files that were added, each with its card or with what is wrong with it."""
-    found: list[tuple[Path, dict | UserError]] = []
+def added_weights() -> list[Weights | UserError]:
+    """The files that were added, in the order of their names; for a damaged one, what is wrong with it."""
+    entries: list[Weights | UserError] = []
     for path in sorted(user_folder().glob("[!.]*.safetensors")):  # not half-written ones
         try:
-            found.append((path, read_card(path)))
+            entries.append(Weights.open(path))
         except UserError as error:
-            found.append((path, error))
-    return found
+            entries.append(error)
+    return entries
 
 
-def added_for(network: str) -> Path | None:
-    """The file that was added for an architecture; None if there is none.
+def added_for(network: str) -> Weights | None:
+    """The weights that were added for an architecture; None if there are none.
 
     Raises
     ------
     UserError
         If there are several: which one makes a patient's images is not to be guessed.
     """
-    cards = added_weights()
-    found = [path for path, card in cards if isinstance(card, dict) and card["network"] == network]
-    if len(found) > 1:
-        names = ", ".join(map(str, found))
+    matching = [w for w in added_weights() if isinstance(w, Weights) and w.network == network]
+    if len(matching) > 1:
+        names = ", ".join(str(weights.path) for weights in matching)
         raise UserError(
-            f"{len(found)} weights files of {network} were added: choose one (--checkpoint), or delete the "
-            f"others: {names}"
+            f"{len(matching)} weights files of {network} were added: choose one ({{checkpoint}}), or delete "
+            f"the others: {names}",
+            "checkpoint",
         )
-    return found[0] if found else None
+    return matching[0] if matching else None

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +60,24 @@ def read_header(path: Path) -> dict[str, Any]:
     return header
 
 
-def card_of(header: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Card, network, arguments, window and intensity out of a header; UserError if they are not there."""
+@dataclass(frozen=True)
+class Metadata:
+    """What the metadata of a checkpoint say: the architecture's name, and dicts as JSON holds them."""
+
+    network: str
+    arguments: dict[str, Any]
+    window: dict[str, Any]
+    card: dict[str, Any]
+
+
+def metadata_of(header: dict[str, Any], path: Path) -> Metadata:
+    """The metadata out of a header, checked.
+
+    Raises
+    ------
+    UserError
+        If they are not there, damaged, of another version, or beyond any network of this project.
+    """
     metadata = header.get("__metadata__")
     if not isinstance(metadata, dict) or "thicktothin" not in metadata:
         raise UserError(
@@ -89,13 +106,7 @@ def card_of(header: dict[str, Any], path: Path) -> dict[str, Any]:
         for key, value in parts["arguments"].items()
     ):
         raise UserError(f"{path}: its arguments {parts['arguments']} are beyond any network of this kind")
-    return {
-        **parts["card"],
-        "network": metadata["network"],
-        "arguments": parts["arguments"],
-        "window": parts["window"],
-        "intensity": intensity,
-    }
+    return Metadata(metadata["network"], parts["arguments"], parts["window"], parts["card"])
 
 
 def _largest(value: Any) -> float:

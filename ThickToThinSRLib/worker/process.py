@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ..errors import Cancelled, UserError
-from .reporters import EXIT_BAD_INPUT, EXIT_CANCELLED, EXIT_DONE, PROTOCOL_VERSION
+from .protocol import EXIT_BAD_INPUT, EXIT_CANCELLED, EXIT_DONE, PROTOCOL_VERSION
 
 # The worker ends by itself within 1.2 s of the cancel file; what has not by then is not listening.
 _TERMINATE_SECONDS, _KILL_SECONDS = 1.5, 1.8
@@ -44,22 +44,18 @@ class WorkerFailed(Exception):
 
 
 class WorkerProcess:
-    """One run of ``enhance`` in a process of its own.
+    """One command of the command line in a process of its own.
 
     Parameters
     ----------
     python : path
         Python executable that has the library's dependencies.
-    source, target : path
-        Input (volume file or DICOM folder) and volume file to write.
+    arguments : list of str
+        Command and options of the command line, for one of the commands that take a cancel file.
     folder : path
         Existing folder of the caller's: the cancel file will appear in it, the process should run in it.
-    source_name : str, optional
-        What the user calls the input; takes the place of `source` in the worker's messages.
-    command : str
-        Command of the command line that takes `source`, `target` and a cancel file.
-    options
-        Options of the command by name; those that are None or False are left out, True is a bare flag.
+    source, source_name : str, optional
+        The input among `arguments`, and what the user calls it: its name takes its place in messages.
 
     Attributes
     ----------
@@ -72,29 +68,24 @@ class WorkerProcess:
     def __init__(
         self,
         python: str | Path,
-        source: Path,
-        target: Path,
-        folder: Path,
-        source_name: str | None = None,
-        command: str = "enhance",
-        **options,
+        arguments: list[str],
+        folder: str | Path,
+        *,
+        source: str = "",
+        source_name: str = "",
     ):
         self.folder = Path(folder)
-        self._source, self._source_name = str(source), source_name or str(source)
+        self._source, self._source_name = source, source_name or source
         self._cancel_file = self.folder / "cancel"
-        self.command = [str(python), "-m", "ThickToThinSRLib", command, str(source), str(target)]
+        self.command = [str(python), "-m", "ThickToThinSRLib", *arguments]
         self.command += ["--progress", "json", "--cancel-file", str(self._cancel_file)]
-        for name, value in options.items():
-            if value is not None and value is not False:
-                self.command.append(f"--{name.replace('_', '-')}")
-                self.command += [] if value is True else [str(value)]
         # The library need not be installed: the worker takes the same one as the caller.
         paths = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH")]
         self.environment = {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
         self._output, self._errors = _Lines(), _Lines()
         self._last_words: deque[str] = deque(maxlen=_KEPT_LINES)
         self._result: dict | None = None
-        self._error: str | None = None
+        self._error: UserError | None = None
         self._foreign_version = None
         self._cancelled_at: float | None = None
 
@@ -158,7 +149,7 @@ class WorkerProcess:
         if exit_code == EXIT_DONE and self._result is not None:
             return self._result
         if exit_code == EXIT_BAD_INPUT and self._error is not None:
-            raise UserError(self._error)
+            raise self._error
         raise WorkerFailed(self._what_happened(exit_code), list(self._last_words))
 
     def not_started(self, reason: str = "") -> NoReturn:
@@ -172,7 +163,7 @@ class WorkerProcess:
                 "module and library are of different installations; install the extension again"
             )
         if self._error is not None:
-            return self._error
+            return str(self._error)
         if exit_code is None or exit_code < 0:
             signal = f" (signal {-exit_code})" if exit_code else ""
             return (
@@ -197,8 +188,15 @@ class WorkerProcess:
         if event["event"] == "result":
             self._result = event
         elif event["event"] == "error":
-            self._error = str(event.get("message")).replace(self._source, self._source_name)
+            self._error = self._renamed(event)
         return event
+
+    def _renamed(self, event: dict) -> UserError:
+        """The error of an event, with the input called as the user calls it."""
+        text = str(event.get("text", event.get("message")))
+        if self._source:
+            text = text.replace(self._source, self._source_name)
+        return UserError(text, *event.get("options", ()))
 
 
 def run(

@@ -24,7 +24,7 @@ from ThickToThinSRLib.enhance import Settings, enhance_volume
 from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.intensity import HU_WINDOW, to_unit
 from ThickToThinSRLib.io.volume_files import read_volume
-from ThickToThinSRLib.networks import WindowSpec
+from ThickToThinSRLib.networks.registry import WindowSpec
 from ThickToThinSRLib.volume import Volume, through_plane_axis
 
 from ..command import run

@@ -12,7 +12,7 @@ import torch
 
 from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.io.volume_files import replacing
-from ThickToThinSRLib.networks import build
+from ThickToThinSRLib.networks.registry import build
 
 from .recipe import BundledRecipe, Source
 

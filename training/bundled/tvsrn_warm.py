@@ -20,7 +20,7 @@ from .tvsrn_start import add_features, start_as_interpolation
 
 FACTOR = 5
 # Side of the crops in pixels from a step on, and in the settling steps.
-_SIDES = ((0, 32), (4000, 48))
+_SIDES = ((0, 32), (8000, 48))
 _SETTLING_SIDE = 64
 # A phantom has no tissue texture; the head is hardly noisy and soft in-plane.
 _WEIGHTS = {"phantom": 0.3, "head": 0.3}

@@ -15,7 +15,7 @@ import torch
 
 from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.intensity import to_unit
-from ThickToThinSRLib.networks import WindowSpec
+from ThickToThinSRLib.networks.registry import WindowSpec
 
 from .cases import Case, Pair
 

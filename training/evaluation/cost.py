@@ -50,7 +50,7 @@ class Work:
     def _note(self, module, inputs) -> None:
         import torch
 
-        from ThickToThinSRLib.networks import NETWORKS
+        from ThickToThinSRLib.networks.registry import NETWORKS
 
         if type(module) not in {entry.module for entry in NETWORKS.values()}:
             return

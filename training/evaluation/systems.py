@@ -75,7 +75,7 @@ class System:
             header = read_header(Path(self.card["path"]))
             return sum(int(np.prod(e["shape"])) for key, e in header.items() if key != "__metadata__")
         if self.network is not None:
-            from ThickToThinSRLib.networks import build
+            from ThickToThinSRLib.networks.registry import build
 
             return sum(weights.numel() for weights in build(self.network).parameters())
         return 0

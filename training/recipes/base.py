@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from ThickToThinSRLib.errors import UserError
-from ThickToThinSRLib.networks import NETWORKS
+from ThickToThinSRLib.networks.registry import NETWORKS
 
 _CHOICES = {
     "optimizer": ("adamw", "adam"),

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from ThickToThinSRLib.weights.checkpoints import save_network
 from torch.utils.data import DataLoader, Dataset
 
 from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.io.volume_files import replacing
 from ThickToThinSRLib.methods.universal.pairs import collate, errors, mean_square
 from ThickToThinSRLib.networks.universal import Universal
-from ThickToThinSRLib.weights.checkpoints import save_network
 
 from ..command import run
 from .card import card

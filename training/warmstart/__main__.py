@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from ThickToThinSRLib.weights.checkpoints import save_network
 
 from ThickToThinSRLib.methods.sr4zct.planes import CONDITIONS
 from ThickToThinSRLib.networks.unet import UNet
-from ThickToThinSRLib.weights.checkpoints import save_network
 
 from ..command import run
 from .card import card

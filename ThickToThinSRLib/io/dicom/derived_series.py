@@ -12,7 +12,6 @@ import copy
 import datetime
 import re
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,10 +19,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ... import __version__
-from ...errors import Cancelled, UserError
-from ...methods.registry import METHODS
+from ...errors import UserError
+from ...monitor import Monitor
 from ...volume import Volume
-from ..volume_files import folder_replacing, volume_suffix
+from ..replacing import folder_replacing
+from ..volume_files import volume_suffix
 from .copied_attributes import COPIED, EMPTY_IF_UNKNOWN
 from .storage import storage_for
 
@@ -62,8 +62,7 @@ def write_series(
     thin: Volume,
     folder: Path,
     report: dict,
-    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
-    cancelled: Callable[[], bool] = lambda: False,
+    monitor: Monitor,
 ) -> None:
     """Write `thin`, enhanced from a DICOM series, as a series of its own into a new `folder`.
 
@@ -81,7 +80,7 @@ def write_series(
     UserError
         If the source is not CT or cannot be read any more, if values do not fit 16 bits or the disk is full.
     Cancelled
-        If `cancelled` said so; nothing is left then.
+        If the monitor is asked to stop; nothing is left then.
     """
     import pydicom
 
@@ -93,15 +92,14 @@ def write_series(
         series = _series_attributes(sources[0].header, report)
         with folder_replacing(folder) as temporary:
             for k, pixels in enumerate(thin.voxels):
-                if cancelled():
-                    raise Cancelled
+                monitor.check()
                 dataset = _slice(thin, k, sources, series, report)
                 storage.put(dataset, pixels)
                 try:
                     pydicom.dcmwrite(temporary / f"{k + 1:04d}.dcm", dataset, enforce_file_format=True)
                 except OSError as error:
                     raise UserError(f"{folder}: could not be written ({error.strerror or error})") from error
-                progress("writing DICOM", k + 1, len(thin.voxels))
+                monitor.step("writing DICOM", k + 1, len(thin.voxels))
 
 
 def _sources(thin: Volume) -> list[_Source]:
@@ -172,10 +170,12 @@ def _new_number(source: Dataset) -> int:
 
 
 def _kind(report: dict) -> str:
-    """What to call the result: only what a network made is AI."""
-    learned = report.get("checkpoint") is not None or METHODS[report["method"]].network is not None
-    learned = learned or bool(METHODS[report["method"]].options)
-    return "AI-enhanced" if learned else "Enhanced without AI"
+    """What to call the result: only what a trained network made is AI."""
+    return (
+        "AI-enhanced"
+        if report.get("learned", report.get("checkpoint") is not None)
+        else "Enhanced without AI"
+    )
 
 
 def series_description(source: str | None, report: dict) -> str:

@@ -166,7 +166,9 @@ def _chosen(found: dict[str, _Series], folder: Path, series_uid: str | None) -> 
     if not volumes:
         raise UserError(f"{folder}: no DICOM images of a volume in this folder")
     if len(volumes) > 1:
-        raise UserError(f"{folder}: {len(volumes)} series, choose one with --series UID: {listing}")
+        raise UserError(
+            f"{folder}: {len(volumes)} series, choose one with {{series}} UID: {listing}", "series"
+        )
     return next(iter(volumes.values()))
 
 

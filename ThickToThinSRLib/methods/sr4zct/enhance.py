@@ -9,135 +9,149 @@ input.
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from ...acquisition import Acquisition
 from ...consistency import project_in_place
-from ...errors import Cancelled, UserError
-from ...inference.runner import Runner, native_bfloat16, resolve_device
-from ...inference.sliding_window import Part, predict_block
-from ...intensity import outside_window
+from ...errors import UserError
+from ...inference.conditioned import ConditionedNetwork
+from ...inference.devices import native_bfloat16, resolve_device
+from ...inference.runner import Runner
+from ...inference.sliding_window import WindowPlacement, middle_first, predict_block
 from ...interpolation import linear_matrix, slabs
-from ...networks import NETWORKS, build
+from ...monitor import Monitor
+from ...networks.registry import NETWORKS, build
 from ...volume import Volume, cast_in_place, refined, slice_count
-from ...weights.checkpoints import load_network, save_network
-from .pairs import Budget, Pairs, adapt
-from .planes import CONDITIONS, RESIDUAL_SCALE, PlaneInterpolation, describe, network_input
+from ...weights.checkpoint import save_network
+from ..adaptation import Budget
+from ..outside_window import interpolation_share
+from ..request import Request
+from .adaptation import adapt
+from .pairs import PlanePairs
+from .planes import CONDITIONS, RESIDUAL_SCALE, PlaneInterpolation, acquisition_channels, plane_input
 
-# Minutes of adaptation of untrained weights unless told otherwise. Trained ones stay as they are: in-plane
-# detail taught them nothing better about through-plane detail on the scans that were measured (README).
+# Minutes of adaptation of untrained weights unless told otherwise. Trained ones are not adapted by default:
+# in-plane detail taught them nothing better about through-plane detail on the scans that were measured.
 _MINUTES_UNTRAINED = 10.0
 # Air around the body, where nothing is corrected; so many pixels of it are shown to the network, and widths
 # are rounded up to as many, so that few different ones occur.
 _AIR_HU, _AIR_PIXELS = -900.0, 32
 
 
-def enhance(
-    volume: Volume, target_spacing: float, acquisition: Acquisition, options, progress, cancelled
-) -> Volume:
+def enhance(volume: Volume, request: Request, monitor: Monitor) -> Volume:
     """The consistent interpolation, corrected on coronal and sagittal planes by a network."""
-    thick = volume.slices_first(options.axis)
-    rows_axis, columns_axis = (axis for axis in (2, 1, 0) if axis != options.axis)
-    pixels = volume.spacing[rows_axis], volume.spacing[columns_axis]
-    network, trained = _network(options)
-    budget = _budget(options, network, trained)
-    facts = {"network": network.name, "planes": options.planes or "both"}
-    if not budget.nothing:
-        scan = thick, pixels, acquisition, target_spacing
-        facts |= _adapt(network, scan, budget, options, progress, cancelled)
-    runner = _runner(network, options)
-    count = slice_count(len(thick), acquisition.spacing, target_spacing)
-    thin = _correct(
-        thick, count, pixels, acquisition, target_spacing, runner, options.planes, progress, cancelled
-    )
-    if options.consistency:
-        project_in_place(thin, thick, acquisition, target_spacing, progress, cancelled)
-    options.record({"device": str(runner.device), "precision": runner.precision, "adaptation": facts})
-    if options.save_weights is not None:
-        _save(options.save_weights, network, acquisition, target_spacing, pixels, facts)
-    return refined(volume, options.axis, target_spacing, cast_in_place(thin, volume.voxels.dtype))
+    thick, settings = volume.slices_first(request.axis), request.settings
+    network = _network(request)
+    facts = {"network": network.name, "planes": settings.planes or "both"}
+    minutes = _minutes(request, network, monitor)
+    if minutes or settings.epochs:
+        facts |= _adapt(network, volume, request, minutes, monitor)
+    runner = _runner(network, request, monitor)
+    thin = _correct(thick, pixels_of(volume, request.axis), request, runner, monitor)
+    if settings.consistency:
+        project_in_place(thin, thick, request.acquisition, request.target_spacing, monitor)
+    monitor.record(device=str(runner.device), precision=runner.precision, adaptation=facts)
+    if settings.save_weights is not None:
+        _save(network, volume, request, facts)
+    return refined(volume, request.axis, request.target_spacing, cast_in_place(thin, volume.voxels.dtype))
 
 
-def _network(options) -> tuple[torch.nn.Module, bool]:
-    """The network to adapt, and whether its weights are trained already."""
-    if options.checkpoint is None:
-        torch.manual_seed(0)
-        name = options.network or "unet"
-        network = build(name, channels=1 + CONDITIONS if name == "unet" else 1)
-        network.name, network.card = name, {}
-        return network, False
-    return load_network(options.checkpoint), True
+def pixels_of(volume: Volume, axis: int) -> tuple[float, float]:
+    """Spacing of the rows and of the columns of the slices, mm."""
+    rows, columns = (volume.spacing[index] for index in (2, 1, 0) if index != axis)
+    return rows, columns
 
 
-def _budget(options, network: torch.nn.Module, trained: bool) -> Budget:
-    if options.epochs is not None:
-        return _checked(Budget(epochs=options.epochs, fine=trained), network, trained, options)
-    minutes = options.minutes
+def _network(request: Request) -> torch.nn.Module:
+    """The network of the request's weights, or one to train from the start."""
+    if request.weights is not None:
+        return request.weights.load()
+    torch.manual_seed(0)
+    name = request.settings.network or "unet"
+    network = build(name, channels=1 + CONDITIONS if name == "unet" else 1)
+    network.name = name
+    return network
+
+
+def _minutes(request: Request, network: torch.nn.Module, monitor: Monitor) -> float:
+    """How long to adapt where epochs do not say it.
+
+    Raises
+    ------
+    UserError
+        If without any adaptation there is nothing to use, or nothing to save.
+    """
+    settings, trained = request.settings, request.weights is not None
+    minutes = settings.minutes
     if minutes is None:
-        minutes = 0.0 if trained else _MINUTES_UNTRAINED
+        minutes = 0.0 if trained or settings.epochs is not None else _MINUTES_UNTRAINED
         if minutes:
-            options.say(f"adapting for {minutes:g} min; --minutes sets how long")
-    return _checked(Budget(seconds=60.0 * minutes, fine=trained), network, trained, options)
+            monitor.note(f"adapting for {minutes:g} min, the default for weights that are not trained yet")
+    if not (minutes or settings.epochs):
+        if not trained:
+            raise UserError(
+                f"network {network.name} has no weights: give {{minutes}}, {{epochs}} or {{checkpoint}}",
+                *("minutes", "epochs", "checkpoint"),
+            )
+        if settings.save_weights is not None:
+            raise UserError(
+                "nothing is adapted, so there are no weights to save: give {minutes} or {epochs}",
+                *("minutes", "epochs"),
+            )
+    return minutes
 
 
-def _checked(budget: Budget, network: torch.nn.Module, trained: bool, options) -> Budget:
-    """Raise UserError where a budget of nothing leaves nothing to use or to keep."""
-    if budget.nothing and not trained:
-        raise UserError(f"network {network.name} has no weights: give --minutes, --epochs or --checkpoint")
-    if budget.nothing and options.save_weights is not None:
-        raise UserError("nothing is adapted, so there are no weights to save: give --minutes or --epochs")
-    return budget
-
-
-def _adapt(network, scan: tuple, budget: Budget, options, progress, cancelled) -> dict:
-    """Adapt `network` in place to a scan, the first arguments of :class:`Pairs`; facts for the provenance."""
-    device = resolve_device(options.device)
+def _adapt(
+    network: torch.nn.Module, volume: Volume, request: Request, minutes: float, monitor: Monitor
+) -> dict:
+    """Adapt `network` in place to the scan; facts for the provenance."""
+    device = resolve_device(request.settings.device)
     network.to(device, memory_format=torch.channels_last)
-    half = _halves_on_cpu(network) and native_bfloat16() if device.type == "cpu" else device.type == "cuda"
-    precision = "bfloat16" if half and options.precision in ("auto", "bfloat16") else "float32"
-    pairs = Pairs(*scan, device, described=network.window.depth > 1, whole=network.name == "msd")
+    half = device.type == "cuda"
+    if device.type == "cpu":
+        half = NETWORKS[network.name].halve_on_cpu and native_bfloat16()
+    precision = "bfloat16" if half and request.settings.precision in ("auto", "bfloat16") else "float32"
+    pairs = PlanePairs(
+        volume.slices_first(request.axis),
+        pixels_of(volume, request.axis),
+        request.acquisition,
+        request.target_spacing,
+        device,
+        described=network.window.depth > 1,
+        whole=network.name == "msd",
+    )
+    epochs = request.settings.epochs
+    steps = None if epochs is None else epochs * pairs.steps_per_epoch()
+    budget = Budget(seconds=60.0 * minutes if steps is None else None, steps=steps)
     started = time.monotonic()
-    found = adapt(network, pairs, budget, precision, progress, cancelled, options.say)
-    return {**found, "precision": precision, "seconds": round(time.monotonic() - started, 1)}
+    result = adapt(network, pairs, budget, precision, monitor, trained=request.weights is not None)
+    return {**result, "precision": precision, "seconds": round(time.monotonic() - started, 1)}
 
 
-def _runner(network: torch.nn.Module, options) -> Runner:
+def _runner(network: torch.nn.Module, request: Request, monitor: Monitor) -> Runner:
     """The network as :func:`predict_block` calls it."""
-
-    class OfPlanes(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.network = network.eval().to(memory_format=torch.channels_last)
-
-        def forward(self, tile):  # (1, 1, channels, h, w) to (1, 1, 1, h, w)
-            return self.network(tile[0].contiguous(memory_format=torch.channels_last))[None]
-
-    return Runner(
-        OfPlanes(), network.window, NETWORKS[network.name].bytes_per_pixel, options.device,
-        options.precision, options.say, unit_hu=1 / RESIDUAL_SCALE, halve_on_cpu=_halves_on_cpu(network),
-    )  # fmt: skip
-
-
-def _halves_on_cpu(network: torch.nn.Module) -> bool:
-    """The mixed-scale dense network computes in full precision there, see its module."""
-    return network.name != "msd"
+    entry, settings = NETWORKS[network.name], request.settings
+    conditioned = ConditionedNetwork(network)
+    return Runner(conditioned, network.window, entry, settings.device, settings.precision, monitor)
 
 
 def _correct(
-    thick, count, pixels, acquisition, target_spacing, runner, planes, progress, cancelled
+    thick: np.ndarray, pixels: tuple[float, float], request: Request, runner: Runner, monitor: Monitor
 ) -> np.ndarray:
     """Interpolated and corrected slices, (count, rows, columns) float32 in HU."""
+    acquisition, target_spacing = request.acquisition, request.target_spacing
+    count = slice_count(len(thick), acquisition.spacing, target_spacing)
     interpolate = PlaneInterpolation(acquisition, len(thick), count, target_spacing)
-    fade = linear_matrix(len(thick), acquisition.spacing, count, target_spacing).astype(np.float32)
+    spread = linear_matrix(len(thick), acquisition.spacing, count, target_spacing)
     thin = np.empty((count, *thick.shape[1:]), np.float32)
     # Coronal planes hold the columns' axis, sagittal ones the rows'; the first pass also interpolates.
     passes = [("coronal", 1, pixels[1]), ("sagittal", 2, pixels[0])]
-    passes = [entry for entry in passes if planes in (None, "both", entry[0])]
+    passes = [entry for entry in passes if request.settings.planes in (None, "both", entry[0])]
     for number, (name, across, pixel) in enumerate(passes):
-        described = describe(count, acquisition, target_spacing, pixel) if runner.window.depth > 1 else None
+        description = None
+        if runner.window.depth > 1:
+            description = acquisition_channels(count, acquisition, target_spacing, pixel)
         size, done = thick.shape[across], 0
         # The middle first: what a runner decides by its first plane, it decides by the body, not by air.
         bands = slabs(count, size, thick.shape[3 - across])
@@ -147,19 +161,20 @@ def _correct(
             base = interpolate(torch.from_numpy(measured))
             if number == 0:
                 thin[where] = np.moveaxis(base.numpy(), 0, across)
-            for index in sorted(range(len(measured)), key=lambda i: abs(2 * i - len(measured))):
-                correction = _predict(base[index], described, measured[index], runner, cancelled)
-                correction *= 1.0 - np.clip(fade @ outside_window(measured[index]), 0.0, 1.0)
+            for index in middle_first(list(range(len(measured)))):
+                monitor.check()
+                correction = _predict(base[index], description, measured[index], runner)
+                correction *= 1.0 - interpolation_share(measured[index], spread)
                 thin[(slice(None),) * across + (band.start + index,)] += correction / len(passes)
                 done += 1
-                progress(f"{name} planes", done, size)
+                monitor.step(f"{name} planes", done, size)
     return thin
 
 
-def _predict(base: torch.Tensor, described, measured: np.ndarray, runner: Runner, cancelled) -> np.ndarray:
+def _predict(
+    base: torch.Tensor, description: torch.Tensor | None, measured: np.ndarray, runner: Runner
+) -> np.ndarray:
     """The network's correction in HU of an interpolated plane (N, pixels); none in the air around."""
-    if cancelled():
-        raise Cancelled
     correction = np.zeros(base.shape, np.float32)
     body = np.flatnonzero(measured.max(axis=0) > _AIR_HU)
     if not len(body):
@@ -167,27 +182,30 @@ def _predict(base: torch.Tensor, described, measured: np.ndarray, runner: Runner
     first = max(0, int(body[0]) - _AIR_PIXELS)
     width = -(-(int(body[-1]) + _AIR_PIXELS - first) // _AIR_PIXELS) * _AIR_PIXELS
     seen = slice(first, first + width)
-    block = network_input(base[None, :, seen], described)[0].numpy()
-    part = Part(0, len(block), slice(0, 1), 0, np.ones(1, np.float32))
-    predicted = predict_block(block, part, runner.window, "seamless", runner, cancelled=cancelled)
+    block = plane_input(base[None, :, seen], description)[0].numpy()
+    every = WindowPlacement(0, len(block), slice(0, 1), 0, np.ones(1, np.float32))
+    predicted = predict_block(block, every, runner.window, "seamless", runner, lambda *_: None)
     correction[:, seen] = predicted[0] / RESIDUAL_SCALE
     return correction
 
 
-def _save(path: Path, network, acquisition: Acquisition, target_spacing: float, pixels, facts: dict) -> None:
+def _save(network: torch.nn.Module, volume: Volume, request: Request, facts: dict) -> None:
+    """Write the adapted weights to where the settings say."""
+    pixels, acquisition, before = pixels_of(volume, request.axis), request.acquisition, request.weights
     card = {
         "title": f"SR4ZCT, {network.name} adapted to one scan",
         "version": "1",
         "licence": "as the scan's and that of the weights it started from",
-        "origin": network.card.get("title", "untrained weights"),
+        "origin": before.card["title"] if before else "untrained weights",
         "adapted": facts,
         "trained": {
             "spacing": [acquisition.spacing] * 2,
             "thickness": [acquisition.thickness] * 2,
-            "target spacing": [target_spacing] * 2,
+            "target spacing": [request.target_spacing] * 2,
             "pixel": [0.8 * min(pixels), 1.25 * max(pixels)],
         },
         "limits": "for scans of the same protocol; not a medical device",
     }
-    arguments = network.card.get("arguments") or {"channels": network.window.depth}
-    save_network(path, network.state_dict(), network.name, arguments, network.window, card)
+    arguments = before.arguments if before else {"channels": network.window.depth}
+    state = network.state_dict()
+    save_network(request.settings.save_weights, state, network.name, arguments, network.window, card)

@@ -19,7 +19,7 @@ from ...volume import slice_count
 
 # What a network predicts: HU / 3072 times this. Differences of some ten HU are then of the order of 1.
 RESIDUAL_SCALE = 20.0 / (HU_WINDOW[1] - HU_WINDOW[0])
-# Channels that tell a network of the acquisition, see `describe`.
+# Channels that tell a network of the acquisition, see `acquisition_channels`.
 CONDITIONS = 5
 
 
@@ -80,7 +80,9 @@ class PlaneInterpolation:
         return thin[..., self.kept, :]
 
 
-def describe(rows: int, acquisition: Acquisition, target_spacing: float, pixel: float) -> torch.Tensor:
+def acquisition_channels(
+    rows: int, acquisition: Acquisition, target_spacing: float, pixel: float
+) -> torch.Tensor:
     """What a network is told of each row besides the plane: (CONDITIONS, rows).
 
     Where the row lies between two thick slices (cosine and sine of its phase); thickness, spacing and pixel,
@@ -97,7 +99,7 @@ def describe(rows: int, acquisition: Acquisition, target_spacing: float, pixel: 
     return torch.stack(channels).float()
 
 
-def network_input(planes: torch.Tensor, description: torch.Tensor | None) -> torch.Tensor:
+def plane_input(planes: torch.Tensor, description: torch.Tensor | None) -> torch.Tensor:
     """Interpolated planes (B, rows, columns) in HU and their description to (B, channels, rows, columns)."""
     seen = to_unit(planes.clamp(*HU_WINDOW))[:, None]
     if description is None:

@@ -1,24 +1,23 @@
-"""A minute of learning on the scan itself for the universal network.
+"""Adaptation of the universal network: it learns from the scan itself before it corrects it.
 
-As SR4ZCT does (:mod:`~ThickToThinSRLib.methods.sr4zct.pairs`), the scan's own rows and columns, thickened as the
-scanner thickened its slices, teach what was lost; the planes across them hold the through-plane axis,
-interpolated to the pixels' spacing. Held-out pairs judge whether the adapted weights are kept.
+The scan's own rows and columns, thickened as the scanner thickened its slices, show what was lost, as in
+SR4ZCT (:mod:`~ThickToThinSRLib.methods.sr4zct.pairs`); the planes across them hold the through-plane axis,
+interpolated to the pixels' spacing. The adapted weights are kept only if they are better on held-out pairs.
 """
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable
 
 import numpy as np
 import torch
 
 from ...acquisition import Acquisition
-from ...errors import Cancelled
-from ...inference.runner import native_bfloat16
+from ...inference.devices import native_bfloat16
 from ...interpolation import interpolation_matrix
-from .pairs import Pair, collate, errors, make_pair, mean_square, reach_of
+from ...monitor import Monitor
+from ..adaptation import Adaptation, Budget, HeldOutValidator
+from .pairs import CorrectionPair, collate, errors, make_pair, mean_square, reach_of
 
 _CROP = 96
 _BATCH = 8
@@ -34,9 +33,7 @@ def adapt(
     pixels: tuple[float, float],
     acquisition: Acquisition,
     minutes: float,
-    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
-    cancelled: Callable[[], bool] = lambda: False,
-    seed: int = 0,
+    monitor: Monitor,
 ) -> dict[str, float | int | bool]:
     """Adapt a universal network to a scan, in place.
 
@@ -60,51 +57,50 @@ def adapt(
     """
     device = next(network.parameters()).device
     precision = "bfloat16" if device.type == "cuda" or native_bfloat16() else "float32"
-    draw = _Draw(thick, pixels, acquisition, seed)
+    draw = _Draw(thick, pixels, acquisition)
     if not draw.axes:
         return {"steps": 0, "before_db": 0.0, "after_db": 0.0, "kept": False}
-    held_out = [draw.batch(index, device) for index in range(_HELD_OUT)]
-    before = _gain(network, held_out, precision)
-    original = {key: value.clone() for key, value in network.state_dict().items()}
-    optimiser = torch.optim.AdamW(network.parameters(), _RATE, weight_decay=0.0)
-    started, steps, share = time.monotonic(), 0, 0.0
-    network.train()
-    while share < 1.0:
-        if cancelled():
-            raise Cancelled
-        for group in optimiser.param_groups:
-            group["lr"] = _RATE * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
-        batch = draw.batch(_HELD_OUT + steps, device)
+    validator = HeldOutValidator(network, _HeldOut(draw, device, precision))
+
+    def loss(step: int) -> torch.Tensor:
+        batch = draw.batch(_HELD_OUT + step, device)
         error = errors(network, batch, precision)
-        loss = error.abs().sum() / (batch["valid"].sum() * error[0, 0].numel())
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimiser.step()
-        steps += 1
-        share = (time.monotonic() - started) / (60.0 * minutes)
-        progress("adaptation", min(999, int(1000 * share)), 1000)
-    network.eval()
-    after = _gain(network, held_out, precision)
-    kept = after > before
-    if not kept:
-        network.load_state_dict(original)
-    return {"steps": steps, "before_db": before, "after_db": after, "kept": kept}
+        return error.abs().sum() / (batch["valid"].sum() * error[0, 0].numel())
+
+    before = validator.look()
+    steps = Adaptation(
+        network,
+        loss,
+        torch.optim.AdamW(network.parameters(), _RATE, weight_decay=0.0),
+        Budget(seconds=60.0 * minutes),
+        relative_rate=lambda step, share: 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)),
+        clip_norm=1.0,
+        validator=validator,
+    ).run(monitor)
+    after = validator.latest
+    return {"steps": steps, "before_db": before, "after_db": after, "kept": after > before}
 
 
-def _gain(network: torch.nn.Module, batches: list[dict], precision: str) -> float:
-    """Gain over the interpolation in dB."""
-    with torch.inference_mode():
-        found = sum(float(mean_square(errors(network, batch, precision), batch).sum()) for batch in batches)
-    base = sum(float(mean_square(batch["correction"], batch).sum()) for batch in batches)
-    return 10 * math.log10(base / found) if base > 0 and found > 0 else 0.0
+class _HeldOut:
+    """Batches that are never learned from."""
+
+    def __init__(self, draw: _Draw, device: torch.device, precision: str):
+        self.batches = [draw.batch(index, device) for index in range(_HELD_OUT)]
+        self.precision = precision
+
+    def errors(self, network: torch.nn.Module) -> tuple[float, float]:
+        lacking = left = 0.0
+        for batch in self.batches:
+            lacking += float(mean_square(batch["correction"], batch).sum())
+            left += float(mean_square(errors(network, batch, self.precision), batch).sum())
+        return lacking, left
 
 
 class _Draw:
     """Pairs along the rows or the columns of the scan's slices."""
 
-    def __init__(self, thick, pixels, acquisition, seed):
-        self.thick, self.pixels, self.acquisition, self.seed = thick, pixels, acquisition, seed
+    def __init__(self, thick, pixels, acquisition):
+        self.thick, self.pixels, self.acquisition = thick, pixels, acquisition
         # The planes across need two rows along the slices.
         tall = (len(thick) - 1) * acquisition.spacing
         self.axes = [axis for axis in (0, 1) if self._room(axis) > 0 and tall >= pixels[1 - axis]]
@@ -115,12 +111,12 @@ class _Draw:
         return (self.thick.shape[1 + axis] - 1) * step - 2 * reach_of(self.acquisition, step)
 
     def batch(self, number: int, device: torch.device) -> dict[str, torch.Tensor]:
-        generator = np.random.default_rng([self.seed, number])
+        generator = np.random.default_rng([0, number])
         axis = self.axes[generator.integers(len(self.axes))]  # one for all, so that their crops agree
         batch = collate([self._pair(axis, generator) for _ in range(_BATCH)])
         return {key: value.to(device) for key, value in batch.items()}
 
-    def _pair(self, axis: int, generator: np.random.Generator) -> Pair:
+    def _pair(self, axis: int, generator: np.random.Generator) -> CorrectionPair:
         step, pixel = self.pixels[axis], self.pixels[1 - axis]
         acquisition = self.acquisition
         reach = reach_of(acquisition, step)
@@ -130,7 +126,8 @@ class _Draw:
             block = self._block(axis, max(low, 0), high + 1, pixel, generator)
             if block[len(block) // 2].mean() > _BODY_HU:
                 break
-        return make_pair(block, max(low, 0) * step - centre, step, acquisition, acquisition, pixel, generator)
+        grid = (max(low, 0) * step - centre, step)
+        return make_pair(block, grid, acquisition, acquisition, pixel, generator)
 
     def _block(self, axis, low, high, pixel, generator) -> np.ndarray:
         """Thin slices of the pair: rows `low` to `high`, across them z (interpolated) and columns."""

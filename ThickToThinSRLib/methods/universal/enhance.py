@@ -1,4 +1,4 @@
-"""The universal method: a network corrects the consistent interpolation, slice by slice.
+"""The method `universal`: a network corrects the consistent interpolation, slice by slice.
 
 Around each thick slice the network (:mod:`~ThickToThinSRLib.networks.universal`) gives a correction that is
 continuous along z; neighbouring slices' corrections fade into each other half way between them. The result
@@ -8,55 +8,57 @@ is then made consistent with the input.
 from __future__ import annotations
 
 import numpy as np
+import torch
 
-from ...acquisition import Acquisition
 from ...consistency import ConsistentInterpolation, project_in_place
-from ...errors import Cancelled
-from ...inference.sliding_window import Part, predict_block
+from ...inference.conditioned import ConditionedNetwork
+from ...inference.devices import resolve_device
+from ...inference.runner import Runner
+from ...inference.sliding_window import WindowPlacement, middle_first, predict_block
 from ...intensity import outside_window
 from ...interpolation import slab_columns, slabs
+from ...monitor import Monitor
+from ...networks.registry import NETWORKS
+from ...networks.universal import NEIGHBOURS, SAMPLES, cosine_series, describe_acquisition
 from ...volume import Volume, cast_in_place, refined, slice_count
-from .network_input import DIFFERENCE_UNIT, REACH, network_input
+from ..request import Request
+from .adaptation import adapt
+from .network_input import DIFFERENCE_UNIT, REACH, universal_input
 
 # Samples of the interpolation a thick spacing: those that the network reads lie on this grid.
 _SAMPLES_PER_SPACING = 4
 
 
-def enhance_universally(volume, target_spacing, acquisition, options, progress, cancelled) -> Volume:
-    """The consistent interpolation, corrected by the universal network; any spacing and overlap."""
-    from ...weights.checkpoints import load_network
-
-    thick = volume.slices_first(options.axis)
-    pixel = pixel_size(volume, options.axis)
-    network = load_network(options.checkpoint)
-    if options.minutes:
-        _adapt(network, volume, thick, acquisition, options, progress, cancelled)
-    runner = _runner(network, acquisition, pixel, options)
-    count = slice_count(len(thick), acquisition.spacing, target_spacing)
-    thin, samples = _interpolate(thick, acquisition, count, target_spacing, progress, cancelled)
-    _correct(thin, samples, thick, acquisition.spacing, target_spacing, runner, progress, cancelled)
+def enhance(volume: Volume, request: Request, monitor: Monitor) -> Volume:
+    """Interpolate consistently and correct the result; any spacing and overlap."""
+    thick, acquisition = volume.slices_first(request.axis), request.acquisition
+    network = request.weights.load()
+    if request.settings.minutes:
+        _adapt(network, volume, request, monitor)
+    runner = _runner(network, volume, request, monitor)
+    thin, samples = _interpolate(thick, request, monitor)
+    _correct(thin, samples, thick, request, runner, monitor)
     del samples
-    options.record({"device": str(runner.device), "precision": runner.precision})
-    if options.consistency:
-        project_in_place(thin, thick, acquisition, target_spacing, progress, cancelled)
-    return refined(volume, options.axis, target_spacing, cast_in_place(thin, volume.voxels.dtype))
+    monitor.record(device=str(runner.device), precision=runner.precision)
+    if request.settings.consistency:
+        project_in_place(thin, thick, acquisition, request.target_spacing, monitor)
+    return refined(volume, request.axis, request.target_spacing, cast_in_place(thin, volume.voxels.dtype))
 
 
-def _adapt(network, volume, thick, acquisition, options, progress, cancelled) -> None:
+def _adapt(network: torch.nn.Module, volume: Volume, request: Request, monitor: Monitor) -> None:
     """Let the network learn from the scan itself for a while, and say what came of it."""
-    from ...inference.runner import resolve_device
-    from .adaptation import adapt
-
     # Array axes run against index axes: rows come before columns.
-    pixels = [volume.spacing[index] for index in (2, 1, 0) if index != options.axis]
-    network.to(resolve_device(options.device))
-    found = adapt(network, thick, tuple(pixels), acquisition, options.minutes, progress, cancelled)
-    outcome = "kept" if found["kept"] else "not better: the weights stay as they were"
-    options.say(
-        f"adaptation: {found['steps']} steps; gain over the interpolation on held-out pairs "
-        f"{found['before_db']:.2f} dB before, {found['after_db']:.2f} dB after; {outcome}"
+    rows, columns = (volume.spacing[index] for index in (2, 1, 0) if index != request.axis)
+    minutes = request.settings.minutes
+    network.to(resolve_device(request.settings.device))
+    thick = volume.slices_first(request.axis)
+    result = adapt(network, thick, (rows, columns), request.acquisition, minutes, monitor)
+    outcome = "kept" if result["kept"] else "not better: the weights stay as they were"
+    monitor.note(
+        f"adaptation: {result['steps']} steps; gain over the interpolation on held-out pairs "
+        f"{result['before_db']:.2f} dB before, {result['after_db']:.2f} dB after; {outcome}"
     )
-    options.record({"adaptation": {"minutes": options.minutes, **found}})
+    monitor.record(adaptation={"minutes": minutes, **result})
 
 
 def pixel_size(volume: Volume, axis: int) -> float:
@@ -72,80 +74,62 @@ def shares(slices: int, count: int, spacing: float, target_spacing: float) -> np
     return weights / weights.sum(axis=1, keepdims=True)
 
 
-def _runner(network, acquisition: Acquisition, pixel: float, options):
+def _runner(network: torch.nn.Module, volume: Volume, request: Request, monitor: Monitor) -> Runner:
     """The network as :func:`predict_block` calls it, told of the acquisition."""
-    import torch
-
-    from ...inference.runner import Runner
-    from ...networks import NETWORKS
-    from ...networks.universal import describe_acquisition
-
-    described = describe_acquisition(acquisition.thickness, acquisition.spacing, pixel)
-
-    class OfThisAcquisition(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.network = network.to(memory_format=torch.channels_last)
-            self.register_buffer("described", torch.tensor([described]))
-
-        def forward(self, tile):  # (1, 1, 10, h, w) to (1, 1, K, h, w)
-            channels = tile[0].contiguous(memory_format=torch.channels_last)
-            return self.network(channels, self.described)[None]
-
-    return Runner(
-        OfThisAcquisition(), network.window, NETWORKS["universal"].bytes_per_pixel, options.device,
-        options.precision, options.say, unit_hu=DIFFERENCE_UNIT, halve_on_cpu=True,
-    )  # fmt: skip
+    acquisition, pixel = request.acquisition, pixel_size(volume, request.axis)
+    description = describe_acquisition(acquisition.thickness, acquisition.spacing, pixel)
+    entry, settings = NETWORKS["universal"], request.settings
+    conditioned = ConditionedNetwork(network, description)
+    return Runner(conditioned, network.window, entry, settings.device, settings.precision, monitor)
 
 
-def _interpolate(thick, acquisition, count, target_spacing, progress, cancelled):
+def _interpolate(thick: np.ndarray, request: Request, monitor: Monitor) -> tuple[np.ndarray, np.ndarray]:
     """The consistent interpolation at the target's slices and at the samples that the network reads."""
     slices, rows, columns = thick.shape
-    fine = acquisition.spacing / _SAMPLES_PER_SPACING
+    acquisition, target = request.acquisition, request.target_spacing
+    count = slice_count(slices, acquisition.spacing, target)
     sampled = (slices - 1) * _SAMPLES_PER_SPACING + 1
-    to_target = ConsistentInterpolation(acquisition, slices, count, target_spacing)
-    to_samples = ConsistentInterpolation(acquisition, slices, sampled, fine)
+    to_target = ConsistentInterpolation(acquisition, slices, count, target)
+    to_samples = ConsistentInterpolation(
+        acquisition, slices, sampled, acquisition.spacing / _SAMPLES_PER_SPACING
+    )
     thin = np.empty((count, rows, columns), np.float32)
     samples = np.empty((sampled, rows, columns), np.float32)
     for band in slabs(max(count, sampled), rows, columns):
-        if cancelled():
-            raise Cancelled
+        monitor.check()
         measured = slab_columns(thick, band)
         thin[:, band] = to_target(measured).reshape(count, -1, columns)
         samples[:, band] = to_samples(measured).reshape(sampled, -1, columns)
-        progress("interpolation", band.stop, rows)
+        monitor.step("interpolation", band.stop, rows)
     return thin, samples
 
 
-def _correct(thin, samples, thick, spacing, target_spacing, runner, progress, cancelled) -> None:
+def _correct(
+    thin: np.ndarray,
+    samples: np.ndarray,
+    thick: np.ndarray,
+    request: Request,
+    runner: Runner,
+    monitor: Monitor,
+) -> None:
     """Add the network's correction to `thin`, in place."""
-    import torch
-
-    from ...networks.universal import NEIGHBOURS, SAMPLES, cosine_series
-
-    window = runner.window
-    part = Part(0, window.depth, slice(0, window.outputs), 0, np.ones(window.outputs, np.float32))
-    share = shares(len(thick), len(thin), spacing, target_spacing).astype(np.float32)
+    window, spacing = runner.window, request.acquisition.spacing
+    step = request.target_spacing / spacing
+    every = WindowPlacement(0, window.depth, slice(0, window.outputs), 0, np.ones(window.outputs, np.float32))
+    share = shares(len(thick), len(thin), spacing, request.target_spacing).astype(np.float32)
     offsets = np.rint(np.array(SAMPLES) * _SAMPLES_PER_SPACING).astype(int)
     # The middle first: what a runner decides by its first tile, it decides by the body, not by air.
-    for done, index in enumerate(sorted(range(len(thick)), key=lambda i: abs(i - len(thick) // 2))):
+    for done, index in enumerate(middle_first(list(range(len(thick))))):
         near = np.clip(index + np.array(NEIGHBOURS), 0, len(thick) - 1)
         around = np.clip(_SAMPLES_PER_SPACING * index + offsets, 0, len(samples) - 1)
-        channels = network_input(thick[near].astype(np.float32), samples[around])
-        coefficients = predict_block(channels, part, window, "seamless", runner, cancelled=cancelled)
+        channels = universal_input(thick[near].astype(np.float32), samples[around])
+        coefficients = predict_block(channels, every, window, "seamless", runner, lambda *_: monitor.check())
         reached = np.flatnonzero(share[:, index])
-        position = torch.tensor(reached * (target_spacing / spacing) - index, dtype=torch.float32)
+        position = torch.tensor(reached * step - index, dtype=torch.float32)
         terms = cosine_series(position, window.outputs).numpy() * DIFFERENCE_UNIT
         weights = terms * share[reached, index, None]
         correction = (weights @ coefficients.reshape(window.outputs, -1)).reshape(-1, *channels.shape[1:])
-        correction *= _within_window(thick, near[1:4])
+        # Where a slice or its neighbours lie outside the networks' window, the interpolation stands.
+        correction *= 1.0 - outside_window(thick[near[1:4]].astype(np.float32)).max(axis=0)
         thin[reached] += correction
-        progress("network", done + 1, len(thick))
-
-
-def _within_window(thick: np.ndarray, near: np.ndarray) -> np.ndarray:
-    """1 where the slices `near` lie inside the networks' window, fading to 0 over a band outside: (H, W).
-
-    There (metal, dense contrast, padding values) the network saw clipped values; the interpolation stands.
-    """
-    return 1.0 - outside_window(thick[near].astype(np.float32)).max(axis=0)
+        monitor.step("network", done + 1, len(thick))

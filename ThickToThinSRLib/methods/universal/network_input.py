@@ -14,7 +14,7 @@ _LARGEST_DIFFERENCE = 6.0
 REACH = 0.62
 
 
-def network_input(slices: np.ndarray, samples: np.ndarray) -> np.ndarray:
+def universal_input(slices: np.ndarray, samples: np.ndarray) -> np.ndarray:
     """What the network reads around one thick slice, of HU: (10, H, W) float32.
 
     Parameters

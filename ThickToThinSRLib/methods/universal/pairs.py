@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from ...acquisition import Acquisition, sampling_matrix
 from ...consistency import ConsistentInterpolation
 from ...intensity import HU_WINDOW
-from .network_input import DIFFERENCE_UNIT, REACH, network_input
-
-if TYPE_CHECKING:
-    import torch
+from ...networks.universal import SAMPLES, cosine_series, describe_acquisition
+from .network_input import DIFFERENCE_UNIT, REACH, universal_input
 
 # Thick slices simulated on either side of the one in the middle: two that the network reads, one for the
 # interpolation's sake.
@@ -25,7 +23,7 @@ _TARGETS = 6
 
 
 @dataclass(frozen=True)
-class Pair:
+class CorrectionPair:
     """One thick slice to learn from.
 
     Attributes
@@ -53,22 +51,21 @@ def reach_of(acquisition: Acquisition, step: float) -> float:
 
 def make_pair(
     block: np.ndarray,
-    first: float,
-    step: float,
+    grid: tuple[float, float],
     true: Acquisition,
     assumed: Acquisition,
     pixel: float,
     generator: np.random.Generator,
     whole_hu: bool = True,
-) -> Pair:
+) -> CorrectionPair:
     """Simulate thick slices from a block of thin ones, and what the network should make of them.
 
     Parameters
     ----------
     block : ndarray, shape (n, H, W), float32
         Thin slices in HU, at least :func:`reach_of` to either side of position 0.
-    first, step : float
-        Position of the first thin slice and their distance, mm; the thick slice lies at 0.
+    grid : tuple of 2 floats
+        Position of the first thin slice and distance of the thin slices, mm; the thick slice lies at 0.
     true, assumed : Acquisition
         How the thick slices come about; what the interpolation and the network are told (a box).
     pixel : float
@@ -79,6 +76,7 @@ def make_pair(
         Round the thick slices, as scanners do.
     """
     n, height, width = block.shape
+    first, step = grid
     thick_slices = 2 * _SIDE + 1
     weights = sampling_matrix(
         thick_slices, true.spacing, n, step, true.thickness, true.profile,
@@ -100,16 +98,12 @@ def make_pair(
     if generator.random() < 0.5:  # the patient upside down
         near, samples, positions = near[::-1], samples[::-1], -positions
     correction = np.clip(targets, *HU_WINDOW) - np.clip(at_targets, *HU_WINDOW)
-    from ...networks.universal import describe_acquisition
-
     described = describe_acquisition(assumed.thickness, assumed.spacing, pixel)
-    return Pair(network_input(near, samples), correction / DIFFERENCE_UNIT, positions, described)
+    return CorrectionPair(universal_input(near, samples), correction / DIFFERENCE_UNIT, positions, described)
 
 
 def _interpolated(thick, assumed, places, shape) -> tuple[np.ndarray, np.ndarray]:
     """The consistent interpolation where the network reads it, and at `places`."""
-    from ...networks.universal import SAMPLES
-
     slices = len(thick)
     fine = ConsistentInterpolation(assumed, slices, (slices - 1) * _GRID + 1, assumed.spacing / _GRID)(thick)
     where = (np.concatenate([SAMPLES, places]) + _SIDE) * _GRID
@@ -133,11 +127,9 @@ def _turns(generator: np.random.Generator):
     return turned
 
 
-def collate(pairs: list[Pair]) -> dict[str, torch.Tensor]:
+def collate(pairs: list[CorrectionPair]) -> dict[str, torch.Tensor]:
     """A batch: ``channels`` (B, 10, H, W), ``described`` (B, 4), ``positions`` (B, P), ``correction``
     (B, P, H, W) and ``valid`` (B, P), 0 where a pair has fewer targets."""
-    import torch
-
     height, width = pairs[0].channels.shape[1:]
     correction = np.zeros((len(pairs), _TARGETS, height, width), np.float32)
     positions, valid = np.zeros((2, len(pairs), _TARGETS), np.float32)
@@ -163,10 +155,6 @@ def errors(network: torch.nn.Module, batch: dict[str, torch.Tensor], precision: 
     precision : {"float32", "bfloat16"}
         Arithmetic of the network itself.
     """
-    import torch
-
-    from ...networks.universal import cosine_series
-
     channels = batch["channels"].contiguous(memory_format=torch.channels_last)
     with torch.autocast(channels.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
         coefficients = network(channels, batch["described"])

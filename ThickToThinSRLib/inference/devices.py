@@ -1,0 +1,60 @@
+"""Where and how exactly networks compute: devices and precisions."""
+
+from __future__ import annotations
+
+import contextlib
+
+import torch
+
+from ..errors import UserError
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device called ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+
+    ``auto`` is a CUDA GPU where there is one, else the CPU. An Apple GPU must be asked for by name: no result
+    on one has been checked.
+
+    Raises
+    ------
+    UserError
+        If it is not there; the message says what is.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cpu":
+        return torch.device("cpu")
+    if name == "mps":
+        if not torch.backends.mps.is_available():
+            raise UserError("device mps: PyTorch finds no Apple GPU here; use {device} auto", "device")
+        return torch.device("mps")
+    kind, _, number = name.partition(":")
+    if kind != "cuda" or not (number == "" or number.isdecimal()) or name.endswith(":"):
+        raise UserError(f"device must be auto, cpu, cuda, cuda:N or mps, not {name!r}")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if int(number or 0) >= count:
+        there = "no CUDA GPU" if count == 0 else f"{count} CUDA GPU(s), numbered from 0"
+        raise UserError(f"device {name}: PyTorch finds {there} here; use {{device}} auto", "device")
+    return torch.device("cuda", int(number or 0))
+
+
+def native_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 itself; others only emulate it, slower than float32."""
+    # PyTorch tells it by functions of its own that a later version may rename: then full precision stays.
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name, bool)() for name in names)
+
+
+@contextlib.contextmanager
+def arithmetic(device: torch.device, precision: str):
+    """Half precision by autocast, or true float32: without the TF32 rounding that GPUs do unasked."""
+    if precision in ("bfloat16", "float16"):
+        with torch.autocast(device.type, getattr(torch, precision)):
+            yield
+        return
+    kept = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = kept

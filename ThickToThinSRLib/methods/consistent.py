@@ -1,0 +1,18 @@
+"""The method `consistent`: the smoothest volume that reproduces the input when averaged over the slices."""
+
+from __future__ import annotations
+
+from ..consistency import ConsistentInterpolation
+from ..monitor import Monitor
+from ..volume import Volume, refined, slice_count
+from .columns import map_columns
+from .request import Request
+
+
+def enhance(volume: Volume, request: Request, monitor: Monitor) -> Volume:
+    """Interpolate consistently with a box of the slice thickness."""
+    thick, acquisition = volume.slices_first(request.axis), request.acquisition
+    count = slice_count(len(thick), acquisition.spacing, request.target_spacing)
+    solve = ConsistentInterpolation(acquisition, len(thick), count, request.target_spacing)
+    thin = map_columns(solve, thick, count, "consistent interpolation", monitor)
+    return refined(volume, request.axis, request.target_spacing, thin)
