@@ -16,7 +16,9 @@ from ThickToThinSRLib.acquisition import Acquisition
 from ThickToThinSRLib.inference.runner import native_bfloat16
 from ThickToThinSRLib.methods.adaptation import Budget
 from ThickToThinSRLib.methods.sr4zct.adaptation import adapt
+from ThickToThinSRLib.methods.sr4zct.pairs import PlanePairs
 from ThickToThinSRLib.methods.sr4zct.planes import CONDITIONS
+from ThickToThinSRLib.monitor import Monitor
 from ThickToThinSRLib.networks.registry import build
 
 PAPER_EPOCHS = 200
@@ -35,16 +37,13 @@ def main() -> None:
         network = build(name, channels=channels).to(memory_format=torch.channels_last)
         whole = name == "msd"
         precision = "bfloat16" if native_bfloat16() and not whole else "float32"
-        pairs = Pairs(
+        pairs = PlanePairs(
             voxels, (0.7, 0.7), Acquisition(5.0, 5.0), 1.0, torch.device("cpu"), channels > 1, whole
         )
         an_epoch = pairs.steps_per_epoch()
-        pairs.steps_per_epoch = lambda: options.steps
         marks = []
-        adapt(
-            network, pairs, Budget(epochs=1), precision,
-            lambda *_, marks=marks: marks.append(time.process_time()), lambda: False, lambda _: None,
-        )  # fmt: skip
+        monitor = Monitor(lambda *_, marks=marks: marks.append(time.process_time()))
+        adapt(network, pairs, Budget(steps=options.steps), precision, monitor)
         # The first step warms up; after the last one held-out slices are looked at.
         seconds = (marks[-2] - marks[0]) / (len(marks) - 2) / options.threads
         total = PAPER_EPOCHS * an_epoch * seconds / 3600

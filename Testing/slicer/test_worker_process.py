@@ -11,6 +11,7 @@ import pytest
 
 from ThickToThinSRLib.errors import Cancelled, UserError
 from ThickToThinSRLib.io.volume_files import read_volume, write_volume
+from ThickToThinSRLib.settings import Settings
 from ThickToThinSRLib.volume import Volume
 from ThickToThinSRLib.worker.process import WorkerFailed, WorkerProcess, run
 
@@ -27,20 +28,27 @@ def files(tmp_path):
     return source, folder / "thin.nrrd", folder
 
 
+def worker_for(files, source_name="", **options) -> WorkerProcess:
+    """A worker that enhances the files with these settings."""
+    source, target, folder = files
+    arguments = ["enhance", str(source), str(target), *Settings(**options).as_arguments()]
+    return WorkerProcess(sys.executable, arguments, folder, source=str(source), source_name=source_name)
+
+
 def line(**event) -> bytes:
     return json.dumps({"version": 1, **event}).encode() + b"\n"
 
 
 def pretending(files, program: str) -> WorkerProcess:
     """A worker that runs `program` instead of the command line."""
-    worker = WorkerProcess(sys.executable, *files)
+    worker = worker_for(files)
     worker.command = [sys.executable, "-c", textwrap.dedent(program), str(files[2] / "cancel")]
     return worker
 
 
 def test_a_run_gives_the_report_the_progress_and_the_file(files):
     events = []
-    worker = WorkerProcess(sys.executable, *files, method="interpolation", spacing=1.0, thickness=None)
+    worker = worker_for(files, method="interpolation", spacing=1.0, thickness=None)
     assert "--thickness" not in worker.command
     report = run(worker, events.append)
     assert report["method"] == "interpolation"
@@ -51,13 +59,13 @@ def test_a_run_gives_the_report_the_progress_and_the_file(files):
 
 def test_the_library_is_found_from_any_folder_and_what_was_on_the_path_stays(files, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "/somewhere/else")
-    worker = WorkerProcess(sys.executable, *files, spacing=1.0, method="consistent")
+    worker = worker_for(files, spacing=1.0, method="consistent")
     assert worker.environment["PYTHONPATH"].endswith(":/somewhere/else")
     assert run(worker)["method"] == "consistent"
 
 
 def test_events_are_read_whole_however_the_bytes_arrive(files):
-    worker = WorkerProcess(sys.executable, *files)
+    worker = worker_for(files)
     stream = line(event="progress", stage="réseau", done=1, total=3) + line(event="result", method="x")
     events = [event for byte in stream for event in worker.feed_output(bytes([byte]))]
     assert [event["event"] for event in events] == ["progress", "result"]
@@ -66,13 +74,13 @@ def test_events_are_read_whole_however_the_bytes_arrive(files):
 
 
 def test_a_last_line_without_its_end_counts(files):
-    worker = WorkerProcess(sys.executable, *files)
+    worker = worker_for(files)
     worker.feed_output(line(event="result", method="x").rstrip())
     assert worker.outcome(0)["method"] == "x"
 
 
 def test_noise_on_standard_output_is_no_event_but_is_kept(files):
-    worker = WorkerProcess(sys.executable, *files)
+    worker = worker_for(files)
     noise = b"OMP: info\n[1, 2]\n\n{broken\n42\n\xff\xfe\n"
     assert worker.feed_output(noise + line(event="progress", stage="s", done=1, total=1))[0]["stage"] == "s"
     with pytest.raises(WorkerFailed) as caught:
@@ -81,14 +89,14 @@ def test_noise_on_standard_output_is_no_event_but_is_kept(files):
 
 
 def test_a_worker_of_another_protocol_is_not_believed(files):
-    worker = WorkerProcess(sys.executable, *files)
+    worker = worker_for(files)
     assert worker.feed_output(b'{"version": 2, "event": "result", "method": "x"}\n') == []
     with pytest.raises(WorkerFailed, match=r"version 2 of the protocol, not 1.*install the extension again"):
         worker.outcome(0)
 
 
 def test_only_the_last_lines_of_standard_error_are_kept(files):
-    worker = WorkerProcess(sys.executable, *files)
+    worker = worker_for(files)
     worker.feed_errors(b"".join(b"line %d\n" % number for number in range(100)) + b"the end")
     with pytest.raises(WorkerFailed) as caught:
         worker.outcome(None)
@@ -100,7 +108,7 @@ def test_only_the_last_lines_of_standard_error_are_kept(files):
 def test_bad_input_is_reported_by_the_name_that_the_user_knows(files):
     files[0].write_text("no volume")
     with pytest.raises(UserError) as caught:
-        run(WorkerProcess(sys.executable, *files, source_name="chest"))
+        run(worker_for(files, source_name="chest"))
     assert str(caught.value).startswith("chest: ")
     assert "\n" not in str(caught.value)
     assert not files[1].exists()
@@ -132,12 +140,12 @@ def test_cancel_ends_the_work_within_two_seconds_and_writes_nothing(files):
         return len(asked) > 8
 
     with pytest.raises(Cancelled):
-        run(WorkerProcess(sys.executable, *files, spacing=0.25), cancelled=cancelled)
+        run(worker_for(files, spacing=0.25), cancelled=cancelled)
     assert sorted(path.name for path in files[2].iterdir()) == ["cancel", "thick.nrrd"]
 
 
 def test_a_result_that_arrives_after_cancel_does_not_count(files):
-    worker = WorkerProcess(sys.executable, *files)
+    worker = worker_for(files)
     worker.cancel()
     worker.feed_output(line(event="result", method="x"))
     with pytest.raises(Cancelled):
@@ -166,7 +174,7 @@ def test_escalation_asks_first_and_kills_later(files, monkeypatch):
             done.append("kill")
 
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    worker = WorkerProcess(sys.executable, *files)
+    worker = worker_for(files)
     worker.escalate(Process())
     worker.cancel()
     for now[0] in (0.5, 1.6, 2.0):
@@ -188,3 +196,10 @@ def test_an_error_in_the_callers_progress_ends_the_worker(files):
     with pytest.raises(ZeroDivisionError):
         run(pretending(files, program), progress)
     assert time.monotonic() - started < 50
+
+
+def test_options_that_an_error_names_can_be_named_in_the_callers_words(files):
+    with pytest.raises(UserError) as caught:
+        run(worker_for(files, "chest", method="tvsrn"))
+    assert caught.value.worded(str.upper).startswith("method tvsrn needs weights: give CHECKPOINT FILE")
+    assert "--" not in str(caught.value)

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.networks.registry import build
 from ThickToThinSRLib.networks.window_spec import window_spec
+from ThickToThinSRLib.weights import bundled
 from ThickToThinSRLib.weights.bundled import bundled_weights, resources_folder
 from ThickToThinSRLib.weights.checkpoint import Weights, checksum, save_network
 

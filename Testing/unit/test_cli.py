@@ -14,7 +14,6 @@ from Testing.command_line import SUFFIXES, contents, run, some_hu, write
 from Testing.make_dicom import ct_series, test_image, write_series
 from Testing.shared_data import shared
 from ThickToThinSRLib import phantom
-from ThickToThinSRLib.cli import commands
 from ThickToThinSRLib.cli.arguments import build_parser
 from ThickToThinSRLib.cli.main import main
 from ThickToThinSRLib.io.volume_files import read_volume
@@ -257,10 +256,10 @@ def test_models_are_listed_or_said_to_be_missing(said):
 
 
 def test_a_fault_of_the_program_shows_its_traceback_and_is_told_apart(capfd, monkeypatch, tmp_path):
-    def fail(*_):
+    def fail(*_, **options):
         raise ZeroDivisionError("a fault\nof two lines")
 
-    monkeypatch.setattr(commands, "enhance_file", fail)
+    monkeypatch.setattr("ThickToThinSRLib.enhance.enhance_file", fail)
     assert main(["enhance", "a.nii", "b.nii"]) == 1
     err = capfd.readouterr().err
     assert "Traceback" in err
@@ -278,7 +277,7 @@ def test_full_memory_and_the_systems_refusals_are_no_faults_of_the_program(capfd
     def fail(*_):
         raise error
 
-    monkeypatch.setattr(commands, "read_input", fail)
+    monkeypatch.setattr("ThickToThinSRLib.io.reading.read_input", fail)
     assert main(["metrics", "a.nii", "b.nii"]) == 2
     err = capfd.readouterr().err
     assert line in err

@@ -224,7 +224,13 @@ def test_several_series_are_listed_and_one_can_be_chosen(tmp_path):
     write_series(soft, tmp_path / "one")
     write_series(sharp, tmp_path / "two" / "deeper")
     message = refusal(tmp_path)
-    for expected in (soft[0].SeriesInstanceUID, "6 images", "Thorax sharp", "4 images", "--series"):
+    for expected in (
+        soft[0].SeriesInstanceUID,
+        "6 images",
+        "Thorax sharp",
+        "4 images",
+        "choose one with series UID",
+    ):
         assert expected in message
     volume = read_series(tmp_path, sharp[0].SeriesInstanceUID)
     assert np.array_equal(volume.voxels, test_image((4, 8, 10), seed=2))

@@ -14,6 +14,7 @@ import SimpleITK as sitk
 
 from Testing.command_line import ENVIRONMENT, command, contents, run, some_hu, write
 from Testing.make_dicom import ct_series, test_image, write_series
+from ThickToThinSRLib.batch.inputs import find_inputs
 from ThickToThinSRLib.batch.run import enhance_many, is_there
 from ThickToThinSRLib.batch.shard import rank_and_size, share
 from ThickToThinSRLib.errors import UserError

@@ -15,7 +15,7 @@ import SimpleITK as sitk
 from Testing.command_line import SUFFIXES, some_hu, write
 from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.io import volume_files as files
-from ThickToThinSRLib.io.replacing import check_free, replacing
+from ThickToThinSRLib.io.replacing import check_free, folder_replacing, remove_temporaries, replacing
 from ThickToThinSRLib.io.volume_files import read_volume, write_volume
 from ThickToThinSRLib.volume import Volume
 
@@ -254,7 +254,7 @@ def test_a_failed_replacement_leaves_the_old_file_and_no_temporary_one(tmp_path)
 
 def test_temporary_files_can_be_removed_in_a_hurry(tmp_path):
     with pytest.raises(UserError), replacing(tmp_path / "a.json", ".json") as temporary:
-        files.remove_temporaries()
+        remove_temporaries()
         assert not temporary.exists()
     assert list(tmp_path.iterdir()) == []
 
@@ -309,7 +309,7 @@ def test_a_folder_whose_replacement_cannot_be_put_in_place_stays(tmp_path, monke
         replace(source, target)
 
     monkeypatch.setattr(files.os, "replace", refuse)
-    with pytest.raises(UserError, match="could not be written"), files.folder_replacing(path) as temporary:
+    with pytest.raises(UserError, match="could not be written"), folder_replacing(path) as temporary:
         (temporary / "0001.dcm").write_text("new")
     assert (path / "0001.dcm").read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["series"]

@@ -90,9 +90,10 @@ def authors_file(request, tmp_path_factory):
 
 def test_an_imported_checkpoint_says_what_it_is_and_where_it_comes_from(authors_file, tmp_path):
     target = tmp_path / "net.safetensors"
-    card = import_authors(authors_file, target)
+    imported = import_authors(authors_file, target)
+    card = imported.card
     network = Weights.open(target).load()
-    assert network.name == card["network"] == authors_file.stem
+    assert network.name == imported.network == authors_file.stem
     assert network.window == replace(build(network.name).window, tile=64)
     assert checksum(authors_file) in card["origin"]
     assert card["recipe"]["lr"] == 3e-4

@@ -9,7 +9,7 @@ from ThickToThinSRLib.acquisition import Acquisition
 from ThickToThinSRLib.inspection.warnings import find_warnings, share_outside
 from ThickToThinSRLib.volume import Volume
 
-CARD = {"trained": {"spacing": [1.5, 8.0], "thickness": [2.0, 8.0]}, "intensity": [-1024.0, 2048.0]}
+TRAINED = {"spacing": [1.5, 8.0], "thickness": [2.0, 8.0]}
 
 
 def chest(**changes) -> Volume:
@@ -19,8 +19,8 @@ def chest(**changes) -> Volume:
     return Volume(voxels, (0.8, 0.8, 5.0), **changes)
 
 
-def warnings(volume, thickness=5.0, spacing=5.0, card=CARD) -> list[str]:
-    return list(find_warnings(volume, "hu", Acquisition(thickness, spacing), card))
+def warnings(volume, thickness=5.0, spacing=5.0, trained=TRAINED) -> list[str]:
+    return list(find_warnings(volume, "hu", Acquisition(thickness, spacing), trained))
 
 
 def test_a_chest_ct_as_trained_on_gives_no_warning():
@@ -38,7 +38,7 @@ def test_a_chest_ct_as_trained_on_gives_no_warning():
 def test_other_slices_than_trained_on_are_named(thickness, spacing, words):
     [line] = warnings(chest(), thickness, spacing)
     assert words in line
-    assert warnings(chest(), thickness, spacing, card=None) == []
+    assert warnings(chest(), thickness, spacing, trained=None) == []
 
 
 def test_another_modality_and_values_that_are_no_hu_are_named():
@@ -51,7 +51,7 @@ def test_metal_beyond_the_trained_range_is_named_with_its_share():
     [line] = warnings(chest(set=[(0, 24, 3000)]))
     assert line.startswith("1.0 % of the voxels lie outside -1024 to 2048 HU")
     assert warnings(chest(set=[(0, 1, 3000)])) == []  # a few voxels of it are in every scan
-    assert warnings(chest(set=[(0, 24, 3000)]), card=None) == []
+    assert warnings(chest(set=[(0, 24, 3000)]), trained=None) == []
 
 
 def test_padding_is_no_intensity_to_warn_of():

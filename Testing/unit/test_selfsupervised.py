@@ -13,6 +13,7 @@ from ThickToThinSRLib.consistency import ConsistentInterpolation
 from ThickToThinSRLib.intensity import to_unit
 from ThickToThinSRLib.methods.adaptation import Budget
 from ThickToThinSRLib.methods.sr4zct.adaptation import adapt
+from ThickToThinSRLib.methods.sr4zct.pairs import PlanePairs
 from ThickToThinSRLib.methods.sr4zct.planes import CONDITIONS, RESIDUAL_SCALE, thick_matrix, thin_matrix
 from ThickToThinSRLib.monitor import Monitor
 from ThickToThinSRLib.networks.registry import build

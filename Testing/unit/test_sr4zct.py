@@ -17,6 +17,7 @@ from ThickToThinSRLib.monitor import Monitor
 from ThickToThinSRLib.networks.registry import build
 from ThickToThinSRLib.settings import Settings
 from ThickToThinSRLib.volume import Volume
+from ThickToThinSRLib.weights.bundled import bundled_for
 from ThickToThinSRLib.weights.checkpoint import Weights, save_network
 
 pytestmark = pytest.mark.usefixtures("one_thread")

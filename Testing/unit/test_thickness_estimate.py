@@ -12,6 +12,7 @@ from Testing.command_line import expect_refusal, run, write
 from ThickToThinSRLib.acquisition import Acquisition, simulate
 from ThickToThinSRLib.enhance import enhance_volume
 from ThickToThinSRLib.inspection.thickness_estimate import _ANISOTROPY, estimate_thickness
+from ThickToThinSRLib.monitor import Monitor
 from ThickToThinSRLib.settings import Settings
 from ThickToThinSRLib.volume import Volume
 
@@ -51,7 +52,7 @@ def test_too_small_or_empty_scans_tell_nothing(shape):
 def test_it_is_offered_where_the_thickness_is_assumed_and_used_where_asked(isotropic):
     thick = replace(simulate(isotropic, Acquisition(5, 2.5), axis=2), thickness=None)
     said = []
-    _, report = enhance_volume(thick, Settings(method="interpolation"), say=said.append)
+    _, report = enhance_volume(thick, Settings(method="interpolation"), Monitor(say=said.append))
     assert report["thickness_mm"] == 2.5
     assert any("the scan itself suggests slices of" in line for line in said)
     told = replace(thick, thickness=5.0)

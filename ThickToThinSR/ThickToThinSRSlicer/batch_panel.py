@@ -31,7 +31,9 @@ class BatchPanel:
 
     def update(self, running, reason):
         """`reason`: why the panel's choices cannot work for a batch, or empty."""
-        why = "An enhancement is running; cancel it or wait for it." if running else reason or self._obstacle()
+        why = (
+            "An enhancement is running; cancel it or wait for it." if running else reason or self._obstacle()
+        )
         self._ui.batchButton.enabled = not why
         self._ui.batchButton.toolTip = why or "Enhance all; results that are there already are kept"
         self._ui.batchCancelButton.enabled = running and self._active

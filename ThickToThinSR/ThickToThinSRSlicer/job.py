@@ -96,9 +96,7 @@ def prepare(inputNode, outputNode, settings):
         folder.cleanup()
         raise UserError(str(error).replace(str(source), name)) from error
     arguments = ["enhance", str(source), str(target), *settings.as_arguments()]
-    worker = WorkerProcess(
-        pythonProgram(), arguments, folder.name, source=str(source), source_name=name
-    )
+    worker = WorkerProcess(pythonProgram(), arguments, folder.name, source=str(source), source_name=name)
     result, kind = outputName(name, settings.spacing), node_volumes.modality(inputNode)
     return Job(folder, worker, target, inputNode, outputNode, name, result, thicknessFrom, kind)
 
