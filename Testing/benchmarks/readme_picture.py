@@ -1,7 +1,7 @@
 """The README's picture: a scan that no weights were trained on, thick, interpolated, enhanced and as it is.
 
-``python -m Testing.benchmarks.readme_picture FOLDER [--output PNG]`` makes in FOLDER what is not there yet, by
-these commands, and draws crops of it::
+``python -m Testing.benchmarks.readme_picture FOLDER [--output PNG]`` makes the volumes that FOLDER lacks by
+these commands, and draws crops of them::
 
     thicktothin phantom true.nrrd --spacing 1 --thickness 1 --seed 7
     thicktothin simulate true.nrrd thick.nrrd --thickness 5 --spacing 5
@@ -54,7 +54,7 @@ VIEWS = (
 
 
 def make(folder: Path) -> dict[str, Volume]:
-    """The four volumes, made by the command line where they are not there yet."""
+    """The four volumes; the command line makes those that the folder lacks."""
     folder.mkdir(parents=True, exist_ok=True)
     names = {name: str(folder / name) for name in COMMANDS}
     for name, command in COMMANDS.items():

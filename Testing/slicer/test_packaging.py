@@ -62,9 +62,7 @@ def present(folder: Path) -> set[str]:
     """Files that belong into the package, relative to `folder`."""
     files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     return {
-        path.as_posix()
-        for path in files
-        if "__pycache__" not in path.parts and path.name != "CMakeLists.txt"
+        path.as_posix() for path in files if "__pycache__" not in path.parts and path.name != "CMakeLists.txt"
     }
 
 
@@ -145,7 +143,7 @@ def test_extension_and_module_have_icons_of_the_right_size():
 
 
 def test_the_extension_names_only_files_that_exist():
-    """Icon, screenshots and tutorial; the links of the pages are checked in Testing/unit/test_documents.py."""
+    """Icon, screenshots and tutorial; Testing/unit/test_documents.py checks the links of the pages."""
     home = "https://raw.githubusercontent.com/ThickToThinSR/SlicerThickToThinSR/main/"
     named = re.findall(re.escape(home) + r"([^\s\"]+)", (CHECKOUT / "CMakeLists.txt").read_text())
     assert len(named) >= 3
