@@ -155,6 +155,8 @@ def test_the_extension_names_only_files_that_exist():
 def test_the_index_entry_holds_what_the_index_asks_for():
     entry = json.loads((CHECKOUT / "ThickToThinSR.json").read_text())
     assert {"$schema", "category", "scm_url"} <= set(entry)
+    assert entry["$schema"].endswith("schema-v1.0.2.json#")
+    assert entry["scm_url"].rsplit("/", 1)[1].startswith("Slicer")
     assert set(entry) <= {"$schema", "category", "scm_url", "scm_revision", "build_dependencies", "tier"}
     text = (CHECKOUT / "CMakeLists.txt").read_text()
     assert f'EXTENSION_HOMEPAGE "{entry["scm_url"]}"' in text
