@@ -39,7 +39,7 @@ from ThickToThinSRSlicer.parameter_node import choices
 
 from ThickToThinSRLib.errors import Cancelled, UserError
 
-TUTORIAL = "https://github.com/ThickToThinSR/ThickToThinSR/blob/main/ThickToThinSR/Documentation/Tutorial.md"
+TUTORIAL = "https://github.com/ThickToThinSR/SlicerThickToThinSR/blob/main/docs/slicer/tutorial.md"
 
 
 class ThickToThinSR(ScriptedLoadableModule):
