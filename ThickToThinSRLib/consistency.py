@@ -17,7 +17,7 @@ from .interpolation import slab_columns, slabs
 from .monitor import Monitor
 
 # Weight of smoothness against agreement in the consistent interpolation. Smaller follows the input more
-# closely and amplifies noise where slices overlap; measured on real chest CT (README, "Consistent").
+# closely and amplifies noise where slices overlap; measured on real chest CT (docs/results.md).
 _SMOOTHNESS = 1e-4
 # Without overlap the smoothest solution rings beside ribs and at the lung apex. There x is kept between the
 # two thick voxels around it, in turn with agreement; so many turns leave an edge less undershoot than cubic.

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ThickToThinSRLib.enhance import Settings, enhance_volume
+from ThickToThinSRLib.enhance import enhance_volume
 from ThickToThinSRLib.io.volume_files import read_volume
 from ThickToThinSRLib.phantom import thorax
 from ThickToThinSRLib.phantom.sample import SCAN
+from ThickToThinSRLib.settings import Settings
 from ThickToThinSRLib.volume import Volume
 
 from .against_truth import body_mask, errors

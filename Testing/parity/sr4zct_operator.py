@@ -2,7 +2,7 @@
 
 Pixels and slices are laid edge to edge and spread evenly over the extent of the image, which stretches the
 spacing a little; slices that do not overlap are point samples. The method `sr4zct` does not use this: it
-averages over the slice profile always and keeps spacings exact (:mod:`~ThickToThinSRLib.methods.sr4zct.planes`).
+always averages over the slice profile and keeps spacings exact (:mod:`ThickToThinSRLib.methods.sr4zct`).
 """
 
 from __future__ import annotations

@@ -130,7 +130,8 @@ def test_the_installed_library_enhances_a_volume(installed, tmp_path):
         "from ThickToThinSRLib.worker.process import WorkerProcess, run;"
         "folder = pathlib.Path(sys.argv[1]); source, target = folder / 'a.nrrd', folder / 'b.nrrd';"
         "write_volume(Volume(numpy.zeros((4, 5, 6), 'int16') - 500, (1, 1, 5)), source);"
-        "run(WorkerProcess(sys.executable, ['enhance', str(source), str(target)], folder)); print(read_volume(target).voxels.shape)"
+        "run(WorkerProcess(sys.executable, ['enhance', str(source), str(target)], folder));"
+        "print(read_volume(target).voxels.shape)"
     )
     assert run_installed(installed, program, str(tmp_path)) == "(16, 5, 6)"
 

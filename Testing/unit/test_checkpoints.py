@@ -77,8 +77,9 @@ def test_a_network_comes_back_with_weights_window_and_card(honest, network):
 
 def test_the_card_is_read_without_torch(honest):
     code = (
-        "import sys; from ThickToThinSRLib.weights.checkpoint import Weights; weights = Weights.open(sys.argv[1]); "
-        "assert 'torch' not in sys.modules; print(weights.network, weights.window.tile, weights.card['title'])"
+        "import sys; from ThickToThinSRLib.weights.checkpoint import Weights; "
+        "opened = Weights.open(sys.argv[1]); assert 'torch' not in sys.modules; "
+        "print(opened.network, opened.window.tile, opened.card['title'])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(honest)], capture_output=True, text=True, check=True

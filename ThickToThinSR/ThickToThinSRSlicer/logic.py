@@ -139,7 +139,7 @@ class ThickToThinSRLogic(ScriptedLoadableModuleLogic):
         )
 
     def importWeights(self, source, onFinished):
-        """Convert and add weights of the TVSRN or CTH-Net authors in the background; no code in them is executed.
+        """Convert and add weights of the TVSRN or CTH-Net authors in the background; none of their code runs.
 
         :param onFinished: onFinished(kept, None) or onFinished(None, error).
         """
