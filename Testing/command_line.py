@@ -7,9 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import SimpleITK as sitk
 
+from Testing.volumes import some_hu
 from ThickToThinSRLib.cli.main import main
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -61,12 +61,6 @@ def expect_refusal(capfd, folder: Path, *arguments) -> str:
     assert err.startswith("thicktothin")
     assert contents(folder) == before
     return err
-
-
-def some_hu(shape=(6, 8, 9), dtype=np.int16, seed=0) -> np.ndarray:
-    """Some HU between air and bone, different from voxel to voxel."""
-    values = np.random.default_rng(seed).integers(-1000, 1500, shape)
-    return values.astype(dtype)
 
 
 def write(path: Path, voxels=None, spacing=(0.7, 0.8, 5.0), compress=True) -> Path:

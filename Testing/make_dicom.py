@@ -16,14 +16,6 @@ OBLIQUE = np.linalg.qr(np.array([[0.9, 0.2, 0.1], [-0.3, 0.9, 0.3], [0.1, -0.2, 
 OBLIQUE = OBLIQUE * np.array([1, 1, np.linalg.det(OBLIQUE)])
 
 
-def test_image(shape=(6, 8, 10), seed=0) -> np.ndarray:
-    """HU (k, j, i), every voxel different enough to show any mix-up."""
-    return np.random.default_rng(seed).integers(-1024, 3000, shape).astype(np.int16)
-
-
-test_image.__test__ = False
-
-
 def ct_series(voxels, spacing=(0.7, 0.8, 5.0), origin=(-20.0, 30.0, -100.0), direction=None, thickness=5.0):
     """One dataset a slice; spacing (x, y, z) mm, direction columns i, j, k in LPS."""
     direction = np.eye(3) if direction is None else np.asarray(direction)

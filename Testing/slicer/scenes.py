@@ -26,12 +26,6 @@ GEOMETRIES = {
 ORIGIN = (11.0, -22.5, 33.25)
 
 
-def ct_voxels(shape=(7, 10, 11), dtype=np.int16, seed=0) -> np.ndarray:
-    """Something like CT in HU, (z, y, x)."""
-    values = np.random.default_rng(seed).uniform(-1000, 1000, shape)
-    return values.astype(dtype)
-
-
 def add_volume(slicer, voxels, directions=None, spacing=(0.8, 0.7, 5.0), name="chest", origin=ORIGIN):
     """A scalar volume node with display; `directions` (RAS) in columns."""
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from Testing.shared_data import shared
+from Testing.volumes import ct_voxels
 
 from .scenes import (
     add_volume,
     background,
     click,
     contents,
-    ct_voxels,
     is_clean,
     load_as_slicer_does,
     put_python_slicer,

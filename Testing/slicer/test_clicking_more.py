@@ -15,9 +15,10 @@ from pydicom import dcmread
 from Testing.command_line import write
 from Testing.make_dicom import ct_series, write_series
 from Testing.shared_data import CHECKOUT
+from Testing.volumes import ct_voxels
 from ThickToThinSRLib.io.dicom.series import read_series
 
-from .scenes import add_volume, background, click, contents, ct_voxels, is_clean, wait_until
+from .scenes import add_volume, background, click, contents, is_clean, wait_until
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ import pytest
 import SimpleITK as sitk
 
 from Testing.shared_data import CHECKOUT
+from Testing.volumes import ct_voxels
 
-from .scenes import GEOMETRIES, OBLIQUE, add_volume, ct_voxels, wait_until
+from .scenes import GEOMETRIES, OBLIQUE, add_volume, wait_until
 from .views import picture, scroll
 
 PLANES = ("Axial", "Coronal", "Sagittal")

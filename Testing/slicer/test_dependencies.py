@@ -10,9 +10,11 @@ import types
 import pytest
 
 from Testing.shared_data import CHECKOUT
+from Testing.volumes import ct_voxels
 from ThickToThinSRLib.errors import UserError
+from ThickToThinSRLib.weights.bundled import bundled_for
 
-from .scenes import add_volume, ct_voxels, is_clean
+from .scenes import add_volume, is_clean
 
 
 @pytest.fixture
@@ -62,10 +64,9 @@ def test_methods_without_a_network_need_nothing(slicer, logic, without_packages,
     logic.enhance(add_volume(slicer, ct_voxels()), method=method)
 
 
-@pytest.mark.parametrize("method", [None, "tvsrn"])
-def test_weights_need_pytorch_before_a_worker_is_started(slicer, logic, without_packages, tmp_path, method):
-    weights = tmp_path / "weights.safetensors"
-    weights.touch()
+@pytest.mark.parametrize("method", [None, "universal"])
+def test_weights_need_pytorch_before_a_worker_is_started(slicer, logic, without_packages, method):
+    weights = bundled_for("universal").path
     with pytest.raises(UserError, match="needs PyTorch"):
         logic.enhance(add_volume(slicer, ct_voxels()), method=method, checkpoint=weights)
     assert is_clean(slicer)

@@ -7,6 +7,7 @@ import pytest
 import SimpleITK as sitk
 
 from Testing.shared_data import shared
+from Testing.volumes import ct_voxels
 from ThickToThinSRLib.cli.main import main
 from ThickToThinSRLib.errors import UserError
 
@@ -15,7 +16,6 @@ from .scenes import (
     OBLIQUE,
     add_volume,
     contents,
-    ct_voxels,
     ijk_to_world,
     is_clean,
     load_as_slicer_does,

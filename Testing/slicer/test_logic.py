@@ -10,11 +10,12 @@ import types
 import numpy as np
 import pytest
 
+from Testing.volumes import ct_voxels
 from ThickToThinSRLib import __version__
 from ThickToThinSRLib.errors import Cancelled, UserError
 from ThickToThinSRLib.worker.process import WorkerFailed
 
-from .scenes import add_volume, contents, ct_voxels, is_clean, put_python_slicer, wait_until
+from .scenes import add_volume, contents, is_clean, put_python_slicer, wait_until
 
 
 @pytest.fixture
@@ -225,7 +226,9 @@ def test_what_the_worker_refuses_arrives_as_its_one_line(slicer, logic, node, ba
             logic.enhance(node, output, method="consistent", spacing=1e-9)
         error = caught.value
     assert isinstance(error, UserError)
-    assert "choose a larger --spacing" in str(error)
+    from ThickToThinSRSlicer.descriptions import inPanelWords
+
+    assert inPanelWords(error).endswith("choose a larger target spacing")
     assert "\n" not in str(error)
     assert contents(slicer) == before
     assert is_clean(slicer)

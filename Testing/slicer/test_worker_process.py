@@ -9,13 +9,12 @@ import time
 
 import pytest
 
+from Testing.volumes import ct_voxels
 from ThickToThinSRLib.errors import Cancelled, UserError
 from ThickToThinSRLib.io.volume_files import read_volume, write_volume
 from ThickToThinSRLib.settings import Settings
 from ThickToThinSRLib.volume import Volume
 from ThickToThinSRLib.worker.process import WorkerFailed, WorkerProcess, run
-
-from .scenes import ct_voxels
 
 
 @pytest.fixture

@@ -10,9 +10,10 @@ import pytest
 import SimpleITK as sitk
 from pydicom import dcmread
 
-from Testing.command_line import SUFFIXES, contents, run, some_hu, write
-from Testing.make_dicom import ct_series, test_image, write_series
+from Testing.command_line import SUFFIXES, contents, run, write
+from Testing.make_dicom import ct_series, write_series
 from Testing.shared_data import shared
+from Testing.volumes import dicom_hu, some_hu
 from ThickToThinSRLib import phantom
 from ThickToThinSRLib.cli.arguments import build_parser
 from ThickToThinSRLib.cli.main import main
@@ -177,7 +178,7 @@ def test_an_mr_volume_is_warned_of_and_enhanced(capfd, tmp_path):
     assert err.startswith("warning: ")
     assert err.count("\n") == 1
     assert (tmp_path / "thin.nii.gz").exists()
-    folder = write_series([mr_of(dataset) for dataset in ct_series(test_image())], tmp_path / "mr")
+    folder = write_series([mr_of(dataset) for dataset in ct_series(dicom_hu())], tmp_path / "mr")
     assert main(["enhance", str(folder), str(tmp_path / "mr.nrrd"), "--progress", "json"]) == 0
     result = json.loads(capfd.readouterr().out.splitlines()[-1])
     assert "MR" in result["warnings"][0]
@@ -197,9 +198,9 @@ def test_any_name_and_any_folder_will_do(said, tmp_path):
 
 
 def test_a_dicom_series_gives_the_same_as_the_file_of_it(tmp_path):
-    voxels = test_image()
+    voxels = dicom_hu()
     folder = write_series(ct_series(voxels, thickness=7.5), tmp_path / "series")
-    write_series(ct_series(test_image((4, 8, 10), seed=1)), folder / "another")
+    write_series(ct_series(dicom_hu((4, 8, 10), seed=1)), folder / "another")
     uid = next(str(dcmread(path).SeriesInstanceUID) for path in folder.glob("*.dcm"))
     series = enhanced(folder, tmp_path / "series.nii.gz", "--series", uid)
     file = write(tmp_path / "file.nii.gz", voxels)

@@ -13,8 +13,9 @@ import zipfile
 import numpy as np
 import pytest
 
-from Testing.command_line import SUFFIXES, contents, expect_refusal, run, some_hu, write
-from Testing.make_dicom import ct_series, test_image, write_series
+from Testing.command_line import SUFFIXES, contents, expect_refusal, run, write
+from Testing.make_dicom import ct_series, write_series
+from Testing.volumes import dicom_hu, some_hu
 from ThickToThinSRLib.cli.main import main
 from ThickToThinSRLib.networks.registry import build
 from ThickToThinSRLib.weights.checkpoint import save_network
@@ -142,18 +143,18 @@ def test_series_that_are_no_regular_stack_are_refused(refused, tmp_path, target)
     def refusal_of(datasets, name):
         return refused("enhance", write_series(datasets, tmp_path / name), target)
 
-    missing, uneven, tilted = (ct_series(test_image((9, 8, 10))) for _ in range(3))
+    missing, uneven, tilted = (ct_series(dicom_hu((9, 8, 10))) for _ in range(3))
     assert "missing slice" in refusal_of(missing[:3] + missing[4:], "missing")
     uneven[4].ImagePositionPatient = [-20, 30, -79.3]
     assert "uneven" in refusal_of(uneven, "uneven")
     for k, dataset in enumerate(tilted):
         dataset.ImagePositionPatient = [-20, 30 + k, -100 + 5 * k]
     assert "gantry tilt" in refusal_of(tilted, "tilted")
-    two = write_series(ct_series(test_image()), tmp_path / "two")
-    write_series(ct_series(test_image()), two, prefix="second")
+    two = write_series(ct_series(dicom_hu()), tmp_path / "two")
+    write_series(ct_series(dicom_hu()), two, prefix="second")
     assert "--series" in refused("enhance", two, target)
     assert "no series 1.2.3" in refused("enhance", two, target, "--series", "1.2.3")
-    cut = write_series(ct_series(test_image()), tmp_path / "cut")
+    cut = write_series(ct_series(dicom_hu()), tmp_path / "cut")
     victim = sorted(cut.iterdir())[2]
     victim.write_bytes(victim.read_bytes()[:-20])
     assert victim.name in refused("enhance", cut, target)

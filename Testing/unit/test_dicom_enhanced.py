@@ -7,7 +7,8 @@ import pytest
 from pydicom import Dataset, dcmread
 from pydicom.sequence import Sequence
 
-from Testing.make_dicom import enhanced_ct, set_pixels, test_image, write_series
+from Testing.make_dicom import enhanced_ct, set_pixels, write_series
+from Testing.volumes import dicom_hu
 from ThickToThinSRLib.cli.main import main
 from ThickToThinSRLib.io.dicom.series import read_series
 
@@ -16,7 +17,7 @@ INTERCEPT, PADDING_HU = -3000, -2000
 
 def padded_hu():
     """Whole HU, of which the first two rows are padding."""
-    voxels = np.clip(test_image((6, 8, 10)), -900, 900)
+    voxels = np.clip(dicom_hu((6, 8, 10)), -900, 900)
     voxels[:, :2] = PADDING_HU
     return voxels
 

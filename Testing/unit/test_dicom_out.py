@@ -14,8 +14,9 @@ from pydicom import dcmread
 from pydicom.uid import ImplicitVRLittleEndian
 
 from Testing.command_line import contents, expect_refusal
-from Testing.make_dicom import OBLIQUE, ct_series, enhanced_ct, set_pixels, test_image, write_series
+from Testing.make_dicom import OBLIQUE, ct_series, enhanced_ct, set_pixels, write_series
 from Testing.shared_data import shared
+from Testing.volumes import dicom_hu
 from ThickToThinSRLib import __version__
 from ThickToThinSRLib.cli.main import main
 from ThickToThinSRLib.errors import Cancelled, UserError
@@ -31,7 +32,7 @@ LEFT_HANDED = np.diag([1.0, 1, -1])
 
 def smooth_hu(shape=(6, 8, 10)) -> np.ndarray:
     """HU that no interpolation overshoots beyond what the source's bits hold."""
-    return np.clip(test_image(shape), -900, 900)
+    return np.clip(dicom_hu(shape), -900, 900)
 
 
 def enhance(source: Path, target: Path, *options, method="interpolation") -> None:

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import SimpleITK as sitk
 
-from Testing.command_line import ENVIRONMENT, command, contents, run, some_hu, write
-from Testing.make_dicom import ct_series, test_image, write_series
+from Testing.command_line import ENVIRONMENT, command, contents, run, write
+from Testing.make_dicom import ct_series, write_series
+from Testing.volumes import dicom_hu, some_hu
 from ThickToThinSRLib.batch.inputs import find_inputs
 from ThickToThinSRLib.batch.run import enhance_many, is_there
 from ThickToThinSRLib.batch.shard import rank_and_size, share
@@ -32,7 +33,7 @@ def six_cases(folder: Path, shape=(6, 8, 9)) -> Path:
         write(folder / name, some_hu(shape))
     (folder / "broken.nrrd").write_bytes((folder / "a.nrrd").read_bytes()[:200])
     for number in range(3):
-        write_series(ct_series(test_image(shape, number)), folder / f"patient {number}" / "ct")
+        write_series(ct_series(dicom_hu(shape, number)), folder / f"patient {number}" / "ct")
     return folder
 
 
@@ -217,7 +218,7 @@ def test_an_impossible_rank_is_refused(environment):
 
 def test_series_that_share_a_folder_get_a_folder_each(tmp_path):
     for seed in (1, 2):
-        write_series(ct_series(test_image(seed=seed)), tmp_path / "in" / "ct", prefix=f"{seed}-")
+        write_series(ct_series(dicom_hu(seed=seed)), tmp_path / "in" / "ct", prefix=f"{seed}-")
     cases = find_inputs(tmp_path / "in", tmp_path / "out")
     assert len({case.target for case in cases}) == 2
     assert {case.name for case in cases} == {f"ct/{case.series}" for case in cases}
@@ -267,7 +268,7 @@ def test_a_file_that_it_did_not_make_is_replaced_only_if_asked(tmp_path):
 def test_no_series_lands_in_the_folder_of_another(tmp_path):
     source = tmp_path / "in"
     for number, folder in enumerate(("p", "p/sub")):
-        write_series(ct_series(test_image((6, 8, 9), number)), source / folder)
+        write_series(ct_series(dicom_hu((6, 8, 9), number)), source / folder)
     places = [case.target for case in find_inputs(source, tmp_path / "out")]
     assert len(places) == 2
     assert not any(one != other and one.is_relative_to(other) for one in places for other in places)

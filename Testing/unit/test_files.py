@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from Testing.command_line import SUFFIXES, some_hu, write
+from Testing.command_line import SUFFIXES, write
+from Testing.volumes import some_hu
 from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.io import volume_files as files
 from ThickToThinSRLib.io.replacing import check_free, folder_replacing, remove_temporaries, replacing

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from Testing.volumes import blocks
 from ThickToThinSRLib.acquisition import Acquisition
 from ThickToThinSRLib.consistency import ConsistentInterpolation
 from ThickToThinSRLib.intensity import to_unit
@@ -25,8 +26,7 @@ CPU = torch.device("cpu")
 
 def slices(shape=(9, 40, 48)) -> np.ndarray:
     """Blobs of 4 to 8 pixels, other ones in every slice."""
-    coarse = np.random.default_rng(0).normal(0, 250, (shape[0], shape[1] // 4, shape[2] // 4))
-    return coarse.repeat(4, axis=1).repeat(4, axis=2).astype(np.float32)
+    return blocks(shape, 4, 250).astype(np.float32)
 
 
 def pairs(voxels=None, pixels=(1.0, 1.0), described=True, whole=False) -> PlanePairs:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from Testing.command_line import contents
+from Testing.volumes import blocks
 from ThickToThinSRLib import interpolation as linear
 from ThickToThinSRLib.enhance import enhance_file, enhance_volume
 from ThickToThinSRLib.errors import Cancelled, UserError
@@ -42,8 +43,7 @@ def checkpoint(tmp_path):
 
 def scan(shape=(9, 40, 48), spacing=(0.7, 0.7, 5.0)) -> Volume:
     """Blobs over all directions, in whole HU."""
-    coarse = np.random.default_rng(0).normal(0, 250, (shape[0], shape[1] // 4, shape[2] // 4))
-    voxels = np.rint(coarse.repeat(4, axis=1).repeat(4, axis=2)).astype(np.int16)
+    voxels = np.rint(blocks(shape, 4, 250)).astype(np.int16)
     return Volume(voxels, spacing, (3.0, -2.0, 7.0), np.eye(3), thickness=5.0, slice_axis=2)
 
 

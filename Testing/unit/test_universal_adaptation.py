@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from Testing.volumes import blocks
 from ThickToThinSRLib.acquisition import Acquisition
 from ThickToThinSRLib.errors import Cancelled
 from ThickToThinSRLib.methods.universal import adaptation
@@ -24,9 +25,7 @@ def network():
 
 def scan(shape=(12, 64, 64)):
     """Slices with blocks: edges in every direction."""
-    generator = np.random.default_rng(0)
-    coarse = generator.normal(0, 300, (shape[0], shape[1] // 8, shape[2] // 8))
-    return np.rint(coarse.repeat(8, axis=1).repeat(8, axis=2)).astype(np.int16)
+    return np.rint(blocks(shape, 8)).astype(np.int16)
 
 
 def test_a_few_seconds_raise_the_gain_on_pairs_not_learned_from():

@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from Testing.command_line import ENVIRONMENT, command, some_hu, write
+from Testing.command_line import ENVIRONMENT, command, write
+from Testing.volumes import some_hu
 from ThickToThinSRLib import interpolation as linear
 from ThickToThinSRLib.cli.main import main
 from ThickToThinSRLib.worker import reporters as worker
