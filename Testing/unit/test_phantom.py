@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ThickToThinSRLib.acquisition import sampling_matrix
+from ThickToThinSRLib.acquisition import Acquisition, sampling_matrix
 from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.io.volume_files import read_volume
 from ThickToThinSRLib.phantom import anatomy, thorax
@@ -77,7 +77,7 @@ def test_five_slices_of_1_mm_average_to_the_slice_of_5_mm():
 def test_thick_slices_average_thin_ones_as_the_acquisition_model_says(profile, thickness):
     thin = small(0.5, (-31.25, -20.75))
     thick = small(4.0, (-26.0, -26.0), thickness=thickness, profile=profile)
-    weights = sampling_matrix(1, 4.0, 22, 0.5, thickness, profile, first_thin=-5.25)[0]
+    weights = sampling_matrix(Acquisition(thickness, 4.0, profile), 1, 22, 0.5, first_thin=-5.25)[0]
     mean = np.tensordot(weights, thin.voxels.astype(float), axes=1)
     assert np.abs(mean - thick.voxels[0]).max() <= 1.0
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from ..acquisition import sampling_matrix
+from ..acquisition import Acquisition, sampling_matrix
 from ..volume import Volume, slice_count
 
 # Structures of this size (mm, standard deviations of two Gaussians) tell; larger ones hardly change.
@@ -84,7 +84,7 @@ def _differences(slices: np.ndarray, along: int, pixel: float, across: float, sp
     rows = slice_count(slices.shape[1], pixel, spacing)
     found = np.zeros((len(_SHARES), _BLOCKS, 2, 2))
     for index, share in enumerate(_SHARES):
-        matrix = sampling_matrix(rows, spacing, slices.shape[1], pixel, share * spacing)
+        matrix = sampling_matrix(Acquisition(share * spacing, spacing), rows, slices.shape[1], pixel)
         degraded = matrix.astype(np.float32) @ band
         for block, part in enumerate(np.array_split(degraded, _BLOCKS, axis=2)):
             for distance in (1, 2):
