@@ -97,7 +97,7 @@ class SwinBlock(nn.Module):
         # This form of the comparison also rejects NaN.
         if not (0 <= drop_path < 1 and 1 <= channels * mlp_ratio < 1e6):
             raise UserError(
-                "drop_path must be from 0 to less than 1 and mlp_ratio positive (under a million channels): "
+                "drop_path must be from 0 to less than 1 and mlp_ratio positive, "
                 f"not {drop_path} and {mlp_ratio}"
             )
         self.window, self.shift, self.masked, self.drop_path = window, shift, masked, drop_path
