@@ -1,9 +1,9 @@
-"""How a scanner's thick slices come from thin ones: the slice profile as one sampling matrix.
+"""The acquisition model: the slice profile as a matrix that turns thin slices into thick ones.
 
-A slice of thickness ``t`` averages the patient along the through-plane axis with a profile whose full
-width at half maximum is ``t``; slices lie every ``s`` millimetres, so neighbours overlap by ``o = t - s``.
-On a grid of thin slices this is a matrix A with a row a thick slice: ``thick = A @ thin``. Simulation,
-consistency, self-supervision and training all apply this one matrix.
+A slice of thickness ``t`` averages the patient along the through-plane axis, weighted by a slice profile
+whose full width at half maximum is ``t``. Slice centres are ``s`` mm apart, so neighbouring slices overlap by
+``o = t - s``. On a grid of thin slices this is a matrix A with one row for each thick slice:
+``thick = A @ thin``. Simulation, consistency, self-supervision and training all use this matrix.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from .errors import UserError
 from .volume import Volume, cast, slice_count, through_plane_axis
 
 PROFILES = ("box", "gaussian", "trapezoid")
-# A Gaussian is cut at three standard deviations; a trapezoid is a box of t smoothed by a box of t / 2.
+# Half the support of each profile, in slice thicknesses. The Gaussian is cut off at three standard
+# deviations; the trapezoid is a box of width t convolved with a box of width t / 2.
 _HALF_WIDTHS = {"box": 0.5, "gaussian": 3.0 / (2.0 * math.sqrt(2.0 * math.log(2.0))), "trapezoid": 0.75}
 
 
@@ -33,7 +34,13 @@ class Acquisition:
     spacing : float
         Distance of slice centres, mm.
     profile : {"box", "gaussian", "trapezoid"}
-        A box is the safe assumption: a Gaussian assumed where the truth is a box loses far more.
+        If unknown, assume a box: assuming a Gaussian where the true profile is a box costs far more accuracy
+        than the opposite error.
+
+    Raises
+    ------
+    UserError
+        If a length is not a positive number or the profile is unknown.
     """
 
     thickness: float
@@ -54,96 +61,98 @@ class Acquisition:
         return self.thickness - self.spacing
 
     def matrix(self, thick_slices: int, thin_slices: int, target_spacing: float) -> np.ndarray:
-        """:func:`sampling_matrix` of this acquisition."""
-        return sampling_matrix(
-            thick_slices, self.spacing, thin_slices, target_spacing, self.thickness, self.profile
-        )
+        """:func:`sampling_matrix` of this acquisition for contiguous thin slices."""
+        return sampling_matrix(self, thick_slices, thin_slices, target_spacing)
 
     def inside(self, thick_slices: int, thin_slices: int, target_spacing: float) -> np.ndarray:
-        """Which thick slices have their whole profile inside the thin volume: bool (thick_slices,)."""
-        reach = _HALF_WIDTHS[self.profile] * self.thickness
+        """Mask of the thick slices whose whole profile lies inside the thin volume: bool (thick_slices,)."""
+        half_width = _HALF_WIDTHS[self.profile] * self.thickness
         centres = np.arange(thick_slices) * self.spacing
         tolerance = 1e-6 * self.spacing
         first, last = -target_spacing / 2 - tolerance, (thin_slices - 0.5) * target_spacing + tolerance
-        return (centres - reach >= first) & (centres + reach <= last)
+        return (centres - half_width >= first) & (centres + half_width <= last)
 
 
 def sampling_matrix(
+    acquisition: Acquisition,
     thick_slices: int,
-    spacing: float,
     thin_slices: int,
     target_spacing: float,
-    thickness: float,
-    profile: str = "box",
     thin_thickness: float | None = None,
     first_thin: float = 0.0,
 ) -> np.ndarray:
-    """Weights with which thin slices make up thick ones.
+    """Weights of the thin slices in each thick slice.
 
     Parameters
     ----------
+    acquisition : Acquisition
+        Thickness, spacing and profile of the thick slices.
     thick_slices, thin_slices : int
         Number M of thick and N of thin slices.
-    spacing, target_spacing : float
-        Distance of the centres of thick and of thin slices, mm.
-    thickness : float
-        Full width at half maximum of the thick slices' profile, mm.
-    profile : {"box", "gaussian", "trapezoid"}
-        Shape of the profile.
+    target_spacing : float
+        Spacing of the thin slices, mm.
     thin_thickness : float, optional
-        The thin slices' own thickness, mm; by default they are contiguous (`target_spacing`). Thick slices
-        are then `thickness` thick in truth: what the thin slices already blur is taken off, such that the
-        variances (second moments) of the profiles add up.
+        Thickness of the thin slices, mm; equal to `target_spacing` by default (contiguous slices). The
+        profile is narrowed by the blur that the thin slices already have, so that the resulting thick slices
+        have the thickness of `acquisition`; see :func:`effective_thickness`.
     first_thin : float
-        Position of the first thin slice centre relative to the first thick one, mm.
+        Position of the first thin slice centre relative to the first thick slice centre, mm.
 
     Returns
     -------
     ndarray, shape (M, N), float64
-        Rows sum to 1: a profile that reaches over the end of the thin slices is renormalised.
+        Rows sum to 1: a profile that extends beyond the thin slices is cut off and renormalised.
 
     Raises
     ------
     UserError
-        If a value is not positive, the profile is unknown, the thick slices are thinner than the thin ones
-        are themselves, or a thick slice lies wholly outside.
+        If a length is not positive, the thick slices are thinner than the thin ones, or a thick slice lies
+        completely outside the thin slices.
     """
-    Acquisition(thickness, spacing, profile)
+    # Validates the thin slices' lengths.
     Acquisition(target_spacing if thin_thickness is None else thin_thickness, target_spacing)
-    width = effective_thickness(thickness, target_spacing, thin_thickness)
-    centres = np.arange(thick_slices) * spacing
+    width = effective_thickness(acquisition.thickness, target_spacing, thin_thickness)
+    centres = np.arange(thick_slices) * acquisition.spacing
     edges = first_thin + (np.arange(thin_slices + 1) - 0.5) * target_spacing
-    weights = np.diff(_cumulative(edges[None, :] - centres[:, None], width, profile), axis=1)
+    weights = np.diff(_cumulative(edges[None, :] - centres[:, None], width, acquisition.profile), axis=1)
     totals = weights.sum(axis=1, keepdims=True)
     if thick_slices and not (totals > 1e-9).all():
         outside = int(np.argmin(totals))
-        raise UserError(f"thick slice {outside} lies outside the thin slices: they cover another region")
+        raise UserError(
+            f"thick slice {outside} lies outside the thin slices: both must cover the same body region"
+        )
     return weights / totals
 
 
 def effective_thickness(thickness: float, target_spacing: float, thin_thickness: float | None) -> float:
-    """Width in mm of the profile to apply to slices `thin_thickness` thick, for slices `thickness` thick.
+    """Width in mm of the profile that averages thin slices to thick slices of the given thickness.
 
-    Contiguous thin slices need the thickness itself. Otherwise variances add up: sqrt(t^2 - a^2 + u^2) for
-    thin slices of thickness a every u mm.
+    For contiguous thin slices it is the thickness t itself. Otherwise the thin slices' own blur is taken into
+    account: variances of profiles add up, hence sqrt(t^2 - a^2 + u^2) for thin slices of thickness a with
+    spacing u.
+
+    Raises
+    ------
+    UserError
+        If the thick slices are thinner than the thin ones.
     """
     if thin_thickness is None or math.isclose(thin_thickness, target_spacing, rel_tol=1e-6):
         return thickness
     if thickness < thin_thickness * (1 - 1e-6):
         raise UserError(
-            f"slices of {thickness:g} mm cannot be made from slices that are {thin_thickness:g} mm thick: "
+            f"a slice thickness of {thickness:g} mm cannot be made from slices {thin_thickness:g} mm thick: "
             "choose a larger thickness"
         )
     return math.sqrt(max(thickness**2 - thin_thickness**2, 0.0) + target_spacing**2)
 
 
 def _cumulative(z: np.ndarray, width: float, profile: str) -> np.ndarray:
-    """Integral from minus infinity to `z` of the profile of full width at half maximum `width`."""
+    """Integral of the profile with full width at half maximum `width` from minus infinity to `z`, mm."""
     if profile == "box":
         return np.clip(z / width + 0.5, 0.0, 1.0)
     if profile == "gaussian":
-        reach = _HALF_WIDTHS["gaussian"] * width
-        return 0.5 * (1.0 + erf(np.clip(z, -reach, reach) * (2.0 * math.sqrt(math.log(2.0)) / width)))
+        cutoff = _HALF_WIDTHS["gaussian"] * width
+        return 0.5 * (1.0 + erf(np.clip(z, -cutoff, cutoff) * (2.0 * math.sqrt(math.log(2.0)) / width)))
     ramp = width / 4
 
     def box_integral(x):
@@ -156,31 +165,33 @@ def _cumulative(z: np.ndarray, width: float, profile: str) -> np.ndarray:
 def simulate(
     thin: Volume, acquisition: Acquisition, axis: int | None = None, dtype: np.dtype | None = None
 ) -> Volume:
-    """The thick slices that a scanner with `acquisition` would have made of `thin`.
+    """Simulate the thick slices that a scanner with `acquisition` would have produced.
 
-    First slice centres coincide; slices are made up to the last thin one. The thin slices' own thickness is
-    taken from the volume where it tells it.
+    The first slice centres of both volumes coincide; the last thick slice centre is not beyond the last thin
+    one. The thickness of the thin slices is taken into account if the volume states it.
 
     Parameters
     ----------
     axis : int, optional
         Through-plane index axis, see :func:`~ThickToThinSRLib.volume.through_plane_axis`.
     dtype : optional
-        Type of the result; that of the input by default (whole numbers are rounded).
+        Type of the voxels; that of the input by default (integer types are rounded).
+
+    Raises
+    ------
+    UserError
+        If the spacing of `acquisition` is finer than that of `thin`, or its thickness smaller.
     """
     axis = through_plane_axis(thin, axis)
     slices = thin.slices_first(axis)
     target = thin.spacing[axis]
     if acquisition.spacing < target * (1 - 1e-6):
         raise UserError(
-            f"slices every {acquisition.spacing:g} mm cannot be made from slices every {target:g} mm: "
-            "choose a larger spacing"
+            f"a slice spacing of {acquisition.spacing:g} mm cannot be simulated from thin slices every "
+            f"{target:g} mm: choose a larger spacing"
         )
     count = slice_count(len(slices), target, acquisition.spacing)
-    weights = sampling_matrix(
-        count, acquisition.spacing, len(slices), target, acquisition.thickness, acquisition.profile,
-        thin.thickness,
-    )  # fmt: skip
+    weights = sampling_matrix(acquisition, count, len(slices), target, thin.thickness)
     dtype = np.dtype(dtype or slices.dtype)
     out = np.empty((count, *slices.shape[1:]), dtype)
     for index, row in enumerate(weights):

@@ -1,7 +1,7 @@
-"""Results that agree with what was measured: averaged over the profile, thin slices give the thick ones.
+"""Consistency: averaging thin slices over the slice profile must reproduce the measured thick slices.
 
 With A the sampling matrix (:mod:`~ThickToThinSRLib.acquisition`), y the thick and x the thin slices, the
-inconsistency is C = A x - y. It is measured over thick slices whose profile lies inside the volume.
+inconsistency is C = A x - y, in HU. Only thick slices whose whole profile lies inside the volume count.
 """
 
 from __future__ import annotations
@@ -16,30 +16,31 @@ from .acquisition import Acquisition, sampling_matrix
 from .interpolation import slab_columns, slabs
 from .monitor import Monitor
 
-# Weight of smoothness against agreement in the consistent interpolation. Smaller follows the input more
-# closely and amplifies noise where slices overlap; measured on real chest CT (docs/results.md).
+# Weight of smoothness relative to agreement in the consistent interpolation. A smaller weight follows the
+# input more closely but amplifies noise where slices overlap. Chosen on real chest CT (docs/results.md).
 _SMOOTHNESS = 1e-4
-# Without overlap the smoothest solution rings beside ribs and at the lung apex. There x is kept between the
-# two thick voxels around it, in turn with agreement; so many turns leave an edge less undershoot than cubic.
+# Without overlap the smoothest solution rings beside ribs and at the lung apex. There, steps that bound x by
+# the thick voxels around it alternate with steps towards agreement. With this number of passes an edge
+# undershoots less than with cubic interpolation.
 _BOUNDED_UP_TO_OVERLAP = 0.2
 _BOUND_PASSES = 6
-# Parts of C that the profile passes with less than this gain are left alone by the projection: they could
-# only be met by amplifying noise more than a hundredfold.
+# The projection leaves components of C that the profile attenuates below this gain: correcting them would
+# amplify noise more than a hundredfold.
 _LEAST_GAIN = 0.01
 
 
 @dataclass(frozen=True)
 class Consistency:
-    """How far a result is from its input, in HU: over the thick voxels whose profile lies inside.
+    """Inconsistency of a result with its input, in HU.
 
     Attributes
     ----------
     mean, percentile_99_9 : float
         Mean and 99.9th percentile of abs(C).
     worst_slice : float
-        Mean of abs(C) over the slice where it is largest.
+        Largest mean of abs(C) over a thick slice.
     slices : int
-        Number of thick slices measured.
+        Number of thick slices that were compared.
     """
 
     mean: float
@@ -54,10 +55,22 @@ class Consistency:
 def measure(
     thin: np.ndarray, thick: np.ndarray, acquisition: Acquisition, target_spacing: float
 ) -> Consistency | None:
-    """Measure C = A x - y of thin slices x (N, rows, columns) against thick ones y (M, rows, columns).
+    """Measure the inconsistency C = A x - y of thin slices with the thick slices they were made from.
 
-    The percentile is exact to 0.01 HU (it comes from a histogram of that width, so that no array of the size
-    of the input is needed). Returns None where no thick slice lies wholly inside.
+    Parameters
+    ----------
+    thin, thick : ndarray, shape (N, rows, columns) and (M, rows, columns)
+        Thin slices x and thick slices y, in HU.
+    acquisition : Acquisition
+        Thickness, spacing and profile of the thick slices.
+    target_spacing : float
+        Spacing of the thin slices, mm.
+
+    Returns
+    -------
+    Consistency or None
+        None if no thick slice has its whole profile inside the volume. The percentile is exact to 0.01 HU: it
+        comes from a histogram, which needs less memory than sorting the voxels.
     """
     weights = acquisition.matrix(len(thick), len(thin), target_spacing)
     inside = np.flatnonzero(acquisition.inside(len(thick), len(thin), target_spacing))
@@ -78,21 +91,21 @@ def measure(
 
 
 class ConsistentInterpolation:
-    """The smoothest thin slices whose profile-averaged sums are the thick ones.
+    """The smoothest thin slices that reproduce the thick slices when averaged over the slice profile.
 
-    Minimises ``||A x - y||^2 + lambda (s/u)^3 ||D2 x||^2`` (D2: second differences) for each voxel column, on
-    a range that reaches beyond the first and last slice so that their whole profiles count. Where slices do
-    not overlap (by more than a fifth of the spacing), x is also drawn between the two thick voxels around it,
-    by alternating between that bound and agreement with the input.
+    Minimises ``||A x - y||^2 + lambda (s/u)^3 ||D2 x||^2`` for each voxel column, where D2 takes second
+    differences, s is the slice spacing and u the target spacing. The solution extends beyond the first and
+    last slice, so that their whole profiles count. Where slices overlap by less than a fifth of the spacing,
+    passes that bound x by the thick voxels around it alternate with passes towards agreement with the input.
 
     Parameters
     ----------
     acquisition : Acquisition
-        How the thick slices were made; an assumed box is safe.
+        Thickness, spacing and profile of the thick slices; if the profile is unknown, assume a box.
     thick_slices, thin_slices : int
-        Numbers M and N of slices.
+        Numbers M of thick and N of thin slices.
     target_spacing : float
-        Distance u of thin slices, mm.
+        Spacing u of the thin slices, mm.
     """
 
     def __init__(self, acquisition: Acquisition, thick_slices: int, thin_slices: int, target_spacing: float):
@@ -101,29 +114,27 @@ class ConsistentInterpolation:
         self.thin_slices = thin_slices
         extended = thin_slices + 2 * self.margin
         first = -self.margin * target_spacing
-        weights = sampling_matrix(
-            thick_slices, spacing, extended, target_spacing, acquisition.thickness, acquisition.profile,
-            first_thin=first,
-        )  # fmt: skip
+        weights = sampling_matrix(acquisition, thick_slices, extended, target_spacing, first_thin=first)
         second = np.diff(np.eye(extended), 2, axis=0)
         first_differences = np.diff(np.eye(extended), axis=0)
         normal = (
             weights.T @ weights
             + _SMOOTHNESS * (spacing / target_spacing) ** 3 * second.T @ second
-            # A single slice leaves the slope open; this closes it without weight elsewhere.
+            # With a single thick slice the slope is undetermined. This small term makes it zero.
             + 1e-6 * first_differences.T @ first_differences
         )
         self.weights = weights.astype(np.float32)
         self.solution = _solve_banded(normal, weights.T).astype(np.float32)
         self.passes = _BOUND_PASSES if acquisition.overlap <= _BOUNDED_UP_TO_OVERLAP * spacing else 0
-        place = (first + np.arange(extended) * target_spacing) / spacing
-        # Where x lies on a thick slice, both its neighbours bound it: up and down alike.
-        self.below = np.clip(np.ceil(place - 1 - 1e-6).astype(int), 0, thick_slices - 1)
-        self.above = np.clip(np.floor(place + 1 + 1e-6).astype(int), 0, thick_slices - 1)
-        self.nearest = np.clip(np.rint(place).astype(int), 0, thick_slices - 1)
+        positions = (first + np.arange(extended) * target_spacing) / spacing
+        # A thin slice that lies exactly on a thick slice is bounded by both neighbours of it, so that the
+        # result does not depend on the direction of the slice axis.
+        self.below = np.clip(np.ceil(positions - 1 - 1e-6).astype(int), 0, thick_slices - 1)
+        self.above = np.clip(np.floor(positions + 1 + 1e-6).astype(int), 0, thick_slices - 1)
+        self.nearest = np.clip(np.rint(positions).astype(int), 0, thick_slices - 1)
 
     def __call__(self, thick: np.ndarray) -> np.ndarray:
-        """Thin columns (N, pixels) of thick columns (M, pixels), float32 in HU."""
+        """Interpolate thick columns (M, pixels) to thin columns (N, pixels), float32, HU."""
         thin = self.solution @ thick
         if self.passes:
             below, nearest, above = thick[self.below], thick[self.nearest], thick[self.above]
@@ -136,11 +147,12 @@ class ConsistentInterpolation:
 
 
 class ConsistencyProjection:
-    """Makes C vanish by the smoothest correction of thin slices.
+    """Makes thin slices consistent with the thick slices by the smoothest possible correction.
 
     The correction d minimises ``(s/u)^3 ||D2 d||^2 + (u/s) ||d||^2`` subject to A d = -C over the thick
-    slices whose profile lies inside: it shows no steps and fades beyond the last of them. Parts of C that the
-    profile all but annihilates (gain under 1 %, only with overlap near half the thickness) are left.
+    slices whose profile lies inside the volume. It has no steps and fades beyond the outermost of these
+    slices. Components of C that the profile attenuates to less than 1 % are not corrected; they occur only
+    when the overlap is near half the thickness. Parameters as in :class:`ConsistentInterpolation`.
     """
 
     def __init__(self, acquisition: Acquisition, thick_slices: int, thin_slices: int, target_spacing: float):
@@ -151,20 +163,21 @@ class ConsistencyProjection:
         if not len(weights):
             return
         left, gains, _ = np.linalg.svd(weights, full_matrices=False)
-        kept = left[:, gains > _LEAST_GAIN * gains[0]]
+        correctable = left[:, gains > _LEAST_GAIN * gains[0]]
         ratio = acquisition.spacing / target_spacing
         second = np.diff(np.eye(thin_slices), 2, axis=0)
         roughness = ratio**3 * second.T @ second + np.eye(thin_slices) / ratio
-        spread = _solve_banded(roughness, weights.T @ kept)
-        self.correction = (spread @ np.linalg.solve(kept.T @ weights @ spread, kept.T)).astype(np.float32)
+        spread = _solve_banded(roughness, weights.T @ correctable)
+        gain = correctable.T @ weights @ spread
+        self.correction = (spread @ np.linalg.solve(gain, correctable.T)).astype(np.float32)
 
     def __call__(self, thin: np.ndarray, thick: np.ndarray) -> np.ndarray:
-        """Corrected thin columns (N, pixels), given thick columns (M, pixels); float32 in HU."""
+        """Correct thin columns (N, pixels) with thick columns (M, pixels); float32, HU."""
         return thin + self.correction @ (thick[self.inside] - self.weights @ thin)
 
 
 def _solve_banded(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Solve for a symmetric positive definite matrix whose entries vanish away from the diagonal."""
+    """Solve a linear system with a symmetric positive definite band matrix."""
     size = len(matrix)
     rows, columns = np.nonzero(matrix)
     width = int(np.max(columns - rows))
@@ -177,7 +190,14 @@ def _solve_banded(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
 def project_in_place(
     thin: np.ndarray, thick: np.ndarray, acquisition: Acquisition, target_spacing: float, monitor: Monitor
 ) -> None:
-    """Make the thin slices (N, H, W) consistent with the thick ones (M, H, W), a slab of rows at a time.
+    """Make thin slices (N, H, W) consistent with thick slices (M, H, W), one slab of rows at a time.
+
+    Parameters
+    ----------
+    thin : ndarray, float32
+        Thin slices in HU, overwritten.
+    monitor : Monitor
+        Is told the rows done after each slab.
 
     Raises
     ------

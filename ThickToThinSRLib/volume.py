@@ -1,11 +1,11 @@
-"""A CT volume: voxels together with their place in the patient.
+"""A CT volume: voxels together with their position in the patient.
 
-Conventions, used everywhere in the library:
+Conventions used in the whole library:
 
-* ``voxels`` has shape (z, y, x) = (k, j, i), as NumPy views of ITK images have;
+* ``voxels`` has shape (z, y, x) = (k, j, i), the layout of NumPy views of ITK images;
 * ``spacing`` and ``origin`` are in ITK's order (x, y, z) = (i, j, k), millimetres, patient axes LPS;
 * ``direction`` is 3 x 3; its columns are the unit directions of the index axes i, j, k in LPS;
-* an *axis number* counts index axes: 0 = i, 1 = j, 2 = k; array axis = 2 - axis number.
+* an *index axis* is a number: 0 = i, 1 = j, 2 = k; it is array axis 2 - number.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ import numpy as np
 
 from .errors import UserError
 
-INDEX_AXES = ("i", "j", "k")
-
 
 @dataclass(frozen=True, eq=False)
 class Volume:
@@ -27,24 +25,24 @@ class Volume:
     Parameters
     ----------
     voxels : ndarray, shape (z, y, x)
-        Real numbers of any type, all finite.
+        Integers or floating-point numbers, usually in HU; all finite.
     spacing : tuple of 3 floats
-        Distance of voxel centres along i, j, k in mm.
+        Distance of voxel centres along i, j, k, mm.
     origin : tuple of 3 floats
-        LPS position of the centre of voxel (0, 0, 0) in mm.
+        LPS position of the centre of voxel (0, 0, 0), mm.
     direction : ndarray, shape (3, 3)
-        Columns are the LPS directions of the index axes i, j, k: orthonormal, left-handed allowed.
+        Columns are the LPS directions of the index axes i, j, k: orthonormal, may be left-handed.
     slice_axis : int, optional
-        Index axis along which slices were acquired, where the source tells it (DICOM).
+        Index axis along which the slices were acquired, if the source states it (DICOM does).
     thickness : float, optional
-        Nominal slice thickness in mm, where the source tells it (DICOM).
+        Nominal slice thickness in mm, if the source states it (DICOM does).
     source : dict, optional
-        What else the source told (modality, identifiers).
+        Further information from the source, such as modality and identifiers.
 
     Raises
     ------
     UserError
-        If the parts do not make a volume; the message names the offending value.
+        If a value is invalid; the message names it.
     """
 
     voxels: np.ndarray
@@ -58,15 +56,17 @@ class Volume:
     def __post_init__(self):
         voxels = np.asarray(self.voxels)
         if voxels.ndim != 3 or 0 in voxels.shape:
-            raise UserError(f"a volume needs three dimensions, each of a voxel or more, not {voxels.shape}")
+            raise UserError(
+                f"a volume needs three dimensions with one voxel or more each, not {voxels.shape}"
+            )
         if voxels.dtype.kind not in "iuf":
-            raise UserError(f"a volume needs integer or real voxels, not {voxels.dtype}")
+            raise UserError(f"voxels must be integers or floating-point numbers, not {voxels.dtype}")
         spacing = tuple(float(value) for value in self.spacing)
         if len(spacing) != 3 or not all(math.isfinite(value) and value > 0 for value in spacing):
-            raise UserError(f"spacing must be three positive numbers in mm, not {spacing}")
+            raise UserError(f"the spacing must be three positive numbers in mm, not {spacing}")
         origin = tuple(float(value) for value in self.origin)
         if len(origin) != 3 or not all(math.isfinite(value) for value in origin):
-            raise UserError(f"origin must be three finite numbers in mm, not {origin}")
+            raise UserError(f"the origin must be three finite numbers in mm, not {origin}")
         direction = np.asarray(self.direction, dtype=np.float64).reshape(3, 3)
         if not np.allclose(direction.T @ direction, np.eye(3), atol=1e-3):
             raise UserError(
@@ -82,24 +82,34 @@ class Volume:
             object.__setattr__(self, name, value)
 
     def position(self, i: float, j: float, k: float) -> np.ndarray:
-        """LPS position in mm of the index (i, j, k)."""
+        """LPS position in mm, shape (3,), of the voxel index (i, j, k)."""
         return np.asarray(self.origin) + self.direction @ (np.asarray(self.spacing) * (i, j, k))
 
     def slices_first(self, axis: int) -> np.ndarray:
-        """View of the voxels with index axis `axis` first: (slices, rows, columns)."""
+        """View of the voxels with index axis `axis` first, shape (slices, rows, columns)."""
         return np.moveaxis(self.voxels, 2 - axis, 0)
 
 
 def through_plane_axis(volume: Volume, override: int | None = None) -> int:
-    """Index axis (0 = i, 1 = j, 2 = k) across which the slices are stacked.
+    """Index axis (0 = i, 1 = j, 2 = k) along which the slices are stacked.
 
-    It is the axis whose spacing stands apart from the other two: on a logarithmic scale its distance to
-    the nearer of them is more than twice the distance between those two. Where that does not decide
-    (thin, almost isotropic input) the slice axis of the source is taken, else k.
+    It is the axis whose spacing clearly differs from the other two: on a logarithmic scale, its difference
+    from the nearer one must be more than twice the difference between those two. If no axis does (thin,
+    almost isotropic slices), it is the slice axis stated by the source, or k.
+
+    Parameters
+    ----------
+    override : int, optional
+        Index axis to use instead.
+
+    Raises
+    ------
+    UserError
+        If `override` is not 0, 1 or 2.
     """
     if override is not None:
         if override not in (0, 1, 2):
-            raise UserError(f"axis must be 0, 1 or 2 (i, j or k), not {override}")
+            raise UserError(f"the axis must be 0, 1 or 2 (i, j or k), not {override}")
         return override
     order = np.argsort(volume.spacing, kind="stable")
     low, middle, high = np.log(np.asarray(volume.spacing)[order])
@@ -113,37 +123,40 @@ def through_plane_axis(volume: Volume, override: int | None = None) -> int:
 
 
 def slice_count(slices: int, spacing: float, target_spacing: float) -> int:
-    """Number of thin slices between the first and the last of `slices` slice centres, both included."""
+    """Number of slices with `target_spacing` from the first to the last of `slices` slice centres.
+
+    The first slice centres coincide; the last one may lie up to one target spacing before the last thick one.
+    """
     return math.floor((slices - 1) * spacing / target_spacing + 1e-6) + 1
 
 
 def check_target_spacing(target_spacing: float, spacing: float) -> float:
-    """Return `target_spacing` if it is a spacing to which slices every `spacing` mm can be refined.
+    """Return `target_spacing` (mm) if slices with the given spacing (mm) can be refined to it.
 
     Raises
     ------
     UserError
-        If it is not a positive number or is coarser than the input's.
+        If it is not a positive number or is coarser than `spacing`.
     """
     if not (math.isfinite(target_spacing) and target_spacing > 0):
         raise UserError(f"the target spacing must be a positive number of mm, not {target_spacing:g}")
     if target_spacing > spacing * (1 + 1e-6):
         raise UserError(
             f"the target spacing of {target_spacing:g} mm is coarser than the input's {spacing:g} mm: "
-            "choose one that is finer"
+            "choose a finer one"
         )
     return target_spacing
 
 
 def refined(volume: Volume, axis: int, target_spacing: float, slices: np.ndarray) -> Volume:
-    """The volume that holds `slices` every `target_spacing` mm along index axis `axis`.
+    """Copy of `volume` with new slices, `target_spacing` mm apart along index axis `axis`.
 
-    Centre-aligned: the first slice centres coincide, hence origin and direction stay.
+    The first slice centres coincide, so origin and direction do not change.
 
     Parameters
     ----------
     slices : ndarray, shape (thin slices, rows, columns)
-        In the layout of :meth:`Volume.slices_first`.
+        The new voxels, in the layout of :meth:`Volume.slices_first`.
     """
     spacing = list(volume.spacing)
     spacing[axis] = float(target_spacing)
@@ -157,12 +170,12 @@ def refined(volume: Volume, axis: int, target_spacing: float, slices: np.ndarray
 
 
 def cast(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Convert real `values` to `dtype`; whole-number types are rounded and saturated."""
+    """Convert floating-point `values` to `dtype`; integer types are rounded and clipped to their range."""
     dtype = np.dtype(dtype)
     if dtype.kind not in "iu":
         return values.astype(dtype, copy=False)
     limits = np.iinfo(dtype)
-    # float32 cannot hold the limits of four-byte types, nor float64 the upper one of eight-byte types.
+    # float32 cannot represent the limits of 32-bit integers, nor float64 the upper limit of 64-bit integers.
     exact = values.astype(np.float64) if dtype.itemsize > 2 else values
     highest = limits.max if dtype.itemsize < 8 else np.nextafter(float(limits.max), 0.0)
     return np.clip(np.rint(exact), limits.min, highest).astype(dtype)
@@ -171,8 +184,8 @@ def cast(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
 def cast_in_place(slices: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Convert float32 `slices` (n, rows, columns) to `dtype`, slice by slice, as :func:`cast` does.
 
-    Types of up to four bytes reuse the memory of `slices`, which must not be used afterwards: a converted
-    slice never reaches over values that are still to be read, because it is not larger than what it replaces.
+    Types of up to four bytes reuse the memory of `slices`, which must not be used afterwards. This is safe
+    because a converted slice is not larger than the original: it never overwrites values not yet converted.
     """
     dtype = np.dtype(dtype)
     if dtype == slices.dtype:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ThickToThinSRLib.acquisition import Acquisition, simulate
 from ThickToThinSRLib.enhance import enhance_volume
-from ThickToThinSRLib.evaluation.metrics import psnr
+from ThickToThinSRLib.evaluation.metrics import HU_RANGE, slice_errors
 from ThickToThinSRLib.intensity import HU_WINDOW
 from ThickToThinSRLib.io.reading import read_input
 from ThickToThinSRLib.settings import Settings
@@ -80,7 +80,7 @@ def main() -> None:
         inner = slice(END, count - END)
         truth = np.clip(thin.voxels[:count], *HU_WINDOW)
         for error, voxels in found.items():
-            value = psnr(truth[inner], np.clip(voxels, *HU_WINDOW)[inner], HU_WINDOW[1] - HU_WINDOW[0])
+            value = slice_errors(truth[inner], np.clip(voxels, *HU_WINDOW)[inner]).psnr(HU_RANGE)
             curves[method].append(value)
             print(f"{method}: {options.thickness + error:g} mm assumed: {value:.2f} dB", flush=True)
     draw(found, curves, truth, thin.spacing, options.thickness, options.picture)

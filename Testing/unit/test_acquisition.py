@@ -16,7 +16,7 @@ def width_at_half_maximum(weights, step):
 
 
 def test_contiguous_thick_slices_are_means_of_the_thin_ones_around_their_centres():
-    weights = sampling_matrix(3, 5.0, 11, 1.0, 5.0)
+    weights = sampling_matrix(Acquisition(5.0, 5.0), 3, 11, 1.0)
     expected = np.zeros(11)
     expected[3:8] = 0.2
     assert np.allclose(weights[1], expected)
@@ -24,7 +24,7 @@ def test_contiguous_thick_slices_are_means_of_the_thin_ones_around_their_centres
 
 
 def test_a_profile_that_ends_within_a_thin_slice_takes_its_share_of_it():
-    weights = sampling_matrix(3, 4.0, 9, 1.0, 4.0)
+    weights = sampling_matrix(Acquisition(4.0, 4.0), 3, 9, 1.0)
     assert np.allclose(weights[1], [0, 0, 0.125, 0.25, 0.25, 0.25, 0.125, 0, 0])
 
 
@@ -33,7 +33,7 @@ def test_a_profile_that_ends_within_a_thin_slice_takes_its_share_of_it():
 def test_rows_sum_to_one_and_have_the_asked_width(profile, thickness, spacing):
     step = 0.02
     count = round(10 * spacing / step) + 1
-    weights = sampling_matrix(11, spacing, count, step, thickness, profile)
+    weights = sampling_matrix(Acquisition(thickness, spacing, profile), 11, count, step)
     assert np.allclose(weights.sum(axis=1), 1)
     assert abs(width_at_half_maximum(weights[5], step) - thickness) < 3 * step
     centre = weights[5] @ (np.arange(count) * step)
@@ -45,25 +45,25 @@ def test_the_three_profiles_have_the_variance_that_theory_gives_them():
     place = (np.arange(4001) - 2000) * step
     variances = {"box": thickness**2 / 12, "trapezoid": (thickness**2 + (thickness / 2) ** 2) / 12}
     for profile, variance in variances.items():
-        row = sampling_matrix(3, 20.0, 4001, step, thickness, profile)[1]
+        row = sampling_matrix(Acquisition(thickness, 20.0, profile), 3, 4001, step)[1]
         assert np.isclose(row @ place**2, variance, rtol=1e-3)
 
 
 def test_thin_slices_of_their_own_thickness_give_thick_ones_of_the_asked_variance():
     # 2 mm slices every 1 mm, themselves boxes, averaged to 5 mm: variances of the profiles must add up.
-    row = sampling_matrix(3, 10.0, 21, 1.0, 5.0, thin_thickness=2.0)[1]
+    row = sampling_matrix(Acquisition(5.0, 10.0), 3, 21, 1.0, thin_thickness=2.0)[1]
     place = np.arange(21) - 10.0
     wanted = 5.0**2 / 12 - 2.0**2 / 12
-    ignoring = sampling_matrix(3, 10.0, 21, 1.0, 5.0)[1] @ place**2
+    ignoring = sampling_matrix(Acquisition(5.0, 10.0), 3, 21, 1.0)[1] @ place**2
     assert abs(row @ place**2 - wanted) < 0.07 * wanted, "but for the steps of the grid"
     assert abs(ignoring - wanted) > 0.14 * wanted
-    contiguous = sampling_matrix(3, 10.0, 21, 1.0, 5.0, thin_thickness=1.0)
-    assert np.array_equal(contiguous, sampling_matrix(3, 10.0, 21, 1.0, 5.0))
+    contiguous = sampling_matrix(Acquisition(5.0, 10.0), 3, 21, 1.0, thin_thickness=1.0)
+    assert np.array_equal(contiguous, sampling_matrix(Acquisition(5.0, 10.0), 3, 21, 1.0))
 
 
 def test_slices_thinner_than_the_thin_ones_are_refused():
     with pytest.raises(UserError, match="cannot be made"):
-        sampling_matrix(3, 5.0, 11, 1.0, 1.5, thin_thickness=2.0)
+        sampling_matrix(Acquisition(1.5, 5.0), 3, 11, 1.0, thin_thickness=2.0)
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def test_files_that_are_something_else_say_so(authors_network, tmp_path):  # noq
     torch.save(authors_network.state_dict(), path)
     assert "lacks net and config_dict" in expect_error(path)
     torch.save({"net": authors_network.state_dict(), "config_dict": CONFIG}, path)
-    assert "no network" in expect_error(path)
+    assert "not a network" in expect_error(path)
     torch.save({"net": authors_network}, path)
     assert "lacks config_dict" in expect_error(path)
     torch.save([1, 2], path)

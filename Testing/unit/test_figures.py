@@ -130,8 +130,8 @@ def test_outside_a_volume_the_picture_is_black():
     assert axial[10:-10, axial.shape[1] // 2 + 4 : -10].min() == 1
 
 
-def test_the_default_place_of_a_chest_is_in_the_larger_lung(thorax):
-    place = figures._default_place(thorax)
+def test_the_default_position_in_a_chest_is_in_the_larger_lung(thorax):
+    place = figures._default_position(thorax)
     index = np.round((place - thorax.origin) / thorax.spacing).astype(int)
     assert thorax.voxels[tuple(index[::-1])] == -850
     assert place[0] < 0

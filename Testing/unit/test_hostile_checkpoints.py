@@ -129,7 +129,7 @@ def test_the_message_names_what_was_refused(tmp_path, canary):
     message = expect_error(path)
     assert "io.open" in message
     assert str(path) in message
-    assert "nothing of it was run" in message
+    assert "no code from the file was executed" in message
 
 
 def test_a_class_under_an_authors_name_is_not_called(tmp_path, canary, monkeypatch):

@@ -173,7 +173,7 @@ def test_drop_path_keeps_the_expectation_for_each_image_by_itself():
     torch.manual_seed(0)
     module = build("tvsrn", drop_path=0.5)
     block = module.in_plane.groups[1].blocks[3].train()
-    kept = block._kept(torch.zeros(4000, 1, 1))
+    kept = block._branch_gain(torch.zeros(4000, 1, 1))
     assert set(kept.flatten().tolist()) == {0.0, 2.0}
     assert abs(float(kept.mean()) - 1) < 0.1
 

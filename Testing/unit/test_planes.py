@@ -39,7 +39,7 @@ def test_rows_are_degraded_as_the_scanner_degrades_slices():
     image = torch.from_numpy(np.random.default_rng(0).normal(0, 300, (2, 40, 7)))
     acquisition = Acquisition(5.0, 2.5, "gaussian")
     found = along_rows(thick_matrix(40, 0.7, acquisition), image)
-    expected = sampling_matrix(11, 2.5, 40, 0.7, 5.0, "gaussian") @ image.numpy()
+    expected = sampling_matrix(Acquisition(5.0, 2.5, "gaussian"), 11, 40, 0.7) @ image.numpy()
     np.testing.assert_allclose(found.numpy(), expected)
 
 

@@ -1,7 +1,7 @@
-"""Comparison pictures: volumes under one another, in three planes through one place, in three CT windows.
+"""Comparison pictures: one row for each volume, three planes through one position, three CT windows.
 
-Planes are the anatomical ones (patient axes), whatever the index axes of a volume are. Every point shows the
-nearest voxel, so that a thick slice looks as thick as it is. The patient's right is on the left, as is usual.
+The planes are anatomical (patient axes), independent of a volume's index axes. Every point shows the nearest
+voxel, so that thick slices look as thick as they are. The patient's right is on the left side of the picture.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from ..volume import Volume
 from .lung import lung_mask
 
 WINDOWS = {"Lung": (1500, -500), "Soft tissue": (400, 40), "Bone": (1800, 400)}  # width and level in HU
-# Patient axis and sign to the right, the same downwards, letters of the left and the right edge.
+# For each plane: patient axis and sign of the direction to the right; the same downwards; letters of the left
+# and the right edge.
 PLANES = {
     "axial": ((0, 1), (1, 1), "RL"),
     "coronal": ((0, 1), (2, -1), "RL"),
@@ -31,34 +32,35 @@ PLANES = {
 }
 ZOOM = 3
 ZOOMED_PLANE = {"Lung": "coronal", "Soft tissue": "sagittal", "Bone": "coronal"}
-# What counts for the choice of the enlarged part: vessels in the lung rather than bone, bone rather than air.
+# Grey values that count in the choice of the enlarged part: vessels rather than bone in the lung window, bone
+# rather than air in the others.
 ZOOMED_GREYS = {"Lung": (0.0, 0.6), "Soft tissue": (0.3, 1.0), "Bone": (0.4, 1.0)}
-MOST_VOLUMES = 12
+MAX_VOLUMES = 12
 
-_PLANES_WIDTH, _ROW_HEIGHT = 1400, 560  # pixels: the three planes of a row together, a row at most
+_PLANES_WIDTH, _ROW_HEIGHT = 1400, 560  # pixels: width of the three planes together, greatest height of a row
 _GAP, _TITLE, _CAPTION, _MARGIN = 8, 46, 26, 16
-_SUPERSAMPLING = 2  # points a pixel and direction, averaged: fine voxels would alias
+_SUPERSAMPLING = 2  # points for each pixel in each direction, averaged to avoid aliasing of fine voxels
 _BODY_ABOVE_HU = -300
 _SMALLEST_FIELD_MM = 30.0
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """A volume with its label and scale."""
+    """A volume with its label; `unit` if its voxels are on the [0, 1] scale."""
 
     label: str
     volume: Volume
     unit: bool
 
     def overview(self) -> Volume:
-        """Every n-th voxel, about 2.5 mm apart, in HU."""
+        """Every n-th voxel, at most 2.5 mm apart where the volume is finer, in HU."""
         steps = [max(1, int(2.5 / spacing)) for spacing in self.volume.spacing]
         voxels = self.volume.voxels[tuple(slice(None, None, step) for step in reversed(steps))]
         spacing = tuple(s * step for s, step in zip(self.volume.spacing, steps, strict=True))
         return replace(self.volume, voxels=to_hu(voxels) if self.unit else voxels, spacing=spacing)
 
     def sample(self, view: _View) -> np.ndarray:
-        """HU of the nearest voxels at the points of a view, NaN outside the volume."""
+        """HU of the nearest voxels at the points of a view; NaN outside the volume."""
         volume = self.volume
         points = view.points() - np.reshape(volume.origin, (3, 1, 1))
         axes = volume.direction.T / np.reshape(volume.spacing, (3, 1))
@@ -80,7 +82,7 @@ class _View:
     pixel: float
 
     def points(self) -> np.ndarray:
-        """LPS positions in mm, shape (3, rows, columns), `_SUPERSAMPLING` a pixel in either direction."""
+        """LPS positions in mm, shape (3, rows, columns), `_SUPERSAMPLING` per pixel and direction."""
         (across, right), (down, downwards), _ = PLANES[self.plane]
         rows, columns = self.height * _SUPERSAMPLING, self.width * _SUPERSAMPLING
         step = self.pixel / _SUPERSAMPLING
@@ -90,7 +92,7 @@ class _View:
         return points
 
     def part(self, column: float, row: float, width: int, height: int) -> _View:
-        """The part around a pixel, enlarged to `width` x `height` pixels by `ZOOM`."""
+        """The view of `width` x `height` pixels around a pixel, enlarged by `ZOOM`."""
         (across, right), (down, downwards), _ = PLANES[self.plane]
         centre = self.centre.copy()
         centre[across] += right * self.pixel * (column - self.width / 2)
@@ -98,7 +100,7 @@ class _View:
         return _View(self.plane, centre, width, height, self.pixel / ZOOM)
 
     def corner(self, part: _View) -> tuple[float, float]:
-        """Column and row in this view of the upper left corner of a part."""
+        """Column and row of the upper left corner of a part in this view."""
         (across, right), (down, downwards), _ = PLANES[self.plane]
         offset = (part.centre - self.centre) / self.pixel
         column = self.width / 2 + right * offset[across] - part.width / ZOOM / 2
@@ -111,38 +113,39 @@ def compare(
     output_png: str | os.PathLike,
     position: Sequence[float] | None = None,
 ) -> None:
-    """Write a picture that compares volumes at one and the same place of the patient.
+    """Write a picture that compares volumes at the same position in the patient.
 
     Parameters
     ----------
     volumes : sequence of (label, Volume)
-        1 to 12 CT volumes, each in HU or [0, 1] (detected); they need not share a grid. The first decides the
-        place and the field of view.
+        1 to 12 CT volumes, each in HU or on [0, 1] (detected); their grids may differ. The first one
+        determines the default position and the field of view.
     output_png : path
-        The picture; it appears whole or not at all, an existing one is replaced.
+        The picture, written atomically; an existing file is replaced.
     position : 3 floats, optional
-        LPS position in mm; by default in the larger lung at the depth of the spine, else mid-body.
+        LPS position in mm; by default inside the larger lung at the depth of the spine, or the middle of the
+        body if there is no lung.
 
     Raises
     ------
     UserError
-        If the number of volumes or the position does not do, matplotlib is missing, or the file cannot be
+        If the number of volumes or the position is invalid, matplotlib is missing, or the file cannot be
         written.
     """
-    if not 1 <= len(volumes) <= MOST_VOLUMES:
-        raise UserError(f"a picture compares 1 to {MOST_VOLUMES} volumes, not {len(volumes)}")
+    if not 1 <= len(volumes) <= MAX_VOLUMES:
+        raise UserError(f"a picture compares 1 to {MAX_VOLUMES} volumes, not {len(volumes)}")
     entries = [_Entry(label, volume, detect_intensity(volume.voxels) == "unit") for label, volume in volumes]
     overview = entries[0].overview()
     low, high = _field(overview)
-    place = _default_place(overview) if position is None else _checked(position, volumes[0][1])
-    views = _views(np.minimum(low, place), np.maximum(high, place), place)
-    figure = _drawn(entries, views)
+    centre = _default_position(overview) if position is None else _checked_position(position, volumes[0][1])
+    views = _views(np.minimum(low, centre), np.maximum(high, centre), centre)
+    figure = _draw(entries, views)
     with replacing(Path(output_png), ".png") as temporary:
         figure.savefig(temporary, format="png", dpi=figure.dpi, facecolor="black")
 
 
 def _field(overview: Volume) -> tuple[np.ndarray, np.ndarray]:
-    """LPS corners in mm of the body with a small margin; of the whole volume where there is no body."""
+    """LPS corners in mm of the body with a small margin, or of the whole volume if there is no body."""
     labels, count = ndimage.label(ndimage.binary_opening(overview.voxels > _BODY_ABOVE_HU, iterations=2))
     if count:
         body = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
@@ -158,13 +161,13 @@ def _field(overview: Volume) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _positions(volume: Volume, mask: np.ndarray) -> np.ndarray:
-    """LPS positions in mm of the voxels of a mask, shape (3, voxels)."""
+    """LPS positions in mm of the voxels in a mask, shape (3, voxels)."""
     index = np.array(np.nonzero(mask))[::-1] * np.reshape(volume.spacing, (3, 1))
     return volume.direction @ index + np.reshape(volume.origin, (3, 1))
 
 
-def _default_place(overview: Volume) -> np.ndarray:
-    """Middle of the larger lung, as far back as the spine, where all windows have something to show."""
+def _default_position(overview: Volume) -> np.ndarray:
+    """LPS position in the larger lung, at the depth of the spine, where all CT windows show structures."""
     lungs = lung_mask(overview)
     if lungs.any():
         points = _positions(overview, lungs)
@@ -175,18 +178,19 @@ def _default_place(overview: Volume) -> np.ndarray:
     return _positions(overview, body if body.any() else ~body).mean(axis=1)
 
 
-def _checked(position: Sequence[float], volume: Volume) -> np.ndarray:
-    place = np.asarray(position, np.float64)
-    if place.shape != (3,) or not np.isfinite(place).all():
+def _checked_position(position: Sequence[float], volume: Volume) -> np.ndarray:
+    """`position` as an array; UserError unless it lies inside the volume."""
+    point = np.asarray(position, np.float64)
+    if point.shape != (3,) or not np.isfinite(point).all():
         raise UserError(f"the position must be three numbers in mm (LPS), not {position}")
-    index = volume.direction.T @ (place - volume.origin) / volume.spacing
+    index = volume.direction.T @ (point - volume.origin) / volume.spacing
     if (index < -0.5).any() or (index > np.array(volume.voxels.shape[::-1]) - 0.5).any():
-        raise UserError(f"the position {tuple(place.tolist())} mm (LPS) lies outside the first volume")
-    return place
+        raise UserError(f"the position {tuple(point.tolist())} mm (LPS) lies outside the first volume")
+    return point
 
 
-def _views(low: np.ndarray, high: np.ndarray, place: np.ndarray) -> dict[str, _View]:
-    """The three planes through `place`, all at the scale at which a row fits."""
+def _views(low: np.ndarray, high: np.ndarray, position: np.ndarray) -> dict[str, _View]:
+    """The three planes through `position` at one scale; `low` and `high` are corners of the field, mm."""
     extent = high - low
     tallest = max(extent[PLANES[plane][1][0]] for plane in PLANES)
     pixel = max(sum(extent[PLANES[plane][0][0]] for plane in PLANES) / _PLANES_WIDTH, tallest / _ROW_HEIGHT)
@@ -194,7 +198,7 @@ def _views(low: np.ndarray, high: np.ndarray, place: np.ndarray) -> dict[str, _V
     for plane, ((across, _), (down, _), _) in PLANES.items():
         centre = (low + high) / 2
         through = 3 - across - down
-        centre[through] = place[through]
+        centre[through] = position[through]
         size = (max(1, math.ceil(extent[axis] / pixel)) for axis in (across, down))
         views[plane] = _View(plane, centre, *size, pixel)
     return views
@@ -209,20 +213,20 @@ def _windowed(hu: np.ndarray, window: str) -> np.ndarray:
 
 
 def _zoomed_part(entry: _Entry, view: _View, window: str, width: int, height: int) -> _View:
-    """The part where a volume changes most from top to bottom, rather in the middle than at the rim."""
+    """The part of a view with the strongest vertical changes, preferring the middle to the edges."""
     grey = np.clip(_windowed(entry.sample(view), window), *ZOOMED_GREYS[window])
     part = [min(n, max(1, size // ZOOM)) for n, size in zip(grey.shape, (height, width), strict=True)]
     change = ndimage.uniform_filter(np.abs(np.gradient(grey, axis=0)) if len(grey) > 1 else grey, part)
     for axis, (n, size) in enumerate(zip(grey.shape, part, strict=True)):
         weight = np.sin(np.pi * (np.arange(n) + 0.5) / n)
-        weight[: size // 2] = weight[n - size // 2 :] = 0  # the part must not reach over the rim
+        weight[: size // 2] = weight[n - size // 2 :] = 0  # the part must lie inside the view
         change = change * np.expand_dims(weight + 1e-9, 1 - axis)
     row, column = np.unravel_index(np.argmax(change), change.shape)
     return view.part(column, row, width, height)
 
 
-def _drawn(entries: list[_Entry], views: dict[str, _View]):
-    """Figure with a block a window, a row a volume, the planes and an enlarged part beside them."""
+def _draw(entries: list[_Entry], views: dict[str, _View]):
+    """Figure with a block for each CT window and a row for each volume: three planes and an enlarged part."""
     height = max(view.height for view in views.values())
     zoom_width = max(180, round(0.75 * height))
     lefts = np.cumsum([_MARGIN] + [view.width + _GAP for view in views.values()]).tolist()
@@ -254,20 +258,21 @@ def _drawn(entries: list[_Entry], views: dict[str, _View]):
 
 
 def _caption(entry: _Entry) -> str:
+    """Label (at most 80 characters) and voxel spacing."""
     spacing = " x ".join(f"{value:.3g}" for value in entry.volume.spacing)
     label = entry.label if len(entry.label) <= 80 else entry.label[:79] + "…"
     return f"{label}  ({spacing} mm)"
 
 
 class _Page:
-    """A black page in pixels, origin at the top left: grey pictures, and marks drawn on them."""
+    """A black page with grey pictures and marks on them; pixel coordinates, origin at the top left."""
 
     def __init__(self, width: int, height: int):
         self.grey = np.zeros((height, width))
-        self.marks: list = []  # functions of the figure and its height
+        self.marks: list = []  # functions of the figure, its width and its height in pixels
 
     def picture(self, left: int, top: int, grey: np.ndarray, name: str, letters: str = "") -> None:
-        """Put a picture with its name in the corner and the letters of its left and right edge."""
+        """Place a picture with its name in the corner and the letters of its left and right edge."""
         rows, columns = grey.shape
         self.grey[top : top + rows, left : left + columns] = grey
         self.text(left + 6, top + 11, name, size=9, color="0.85")
@@ -278,7 +283,7 @@ class _Page:
         def draw(figure, width, height):
             from matplotlib.patheffects import withStroke
 
-            # A file name may hold a $, which would start a formula.
+            # A file name may contain a $, which would start a formula.
             figure.text(
                 x / width, 1 - y / height, text, ha=ha, va="center", color=color, parse_math=False,
                 path_effects=[withStroke(linewidth=2.5, foreground="black")], **style,
@@ -306,7 +311,7 @@ class _Page:
         self.text(left + 10 + millimetres / pixel, bottom - 3, f"{millimetres} mm", size=8, color="#ffc83d")
 
     def figure(self):
-        """Figure that saves as exactly these pixels."""
+        """The matplotlib figure, which is saved with exactly these pixels."""
         try:
             from matplotlib.backends.backend_agg import FigureCanvasAgg
             from matplotlib.figure import Figure

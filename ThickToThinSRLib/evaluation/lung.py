@@ -1,11 +1,11 @@
-"""Where the lungs are: a mask for densitometry and for errors inside the lung, by thresholds and components.
+"""Lung segmentation by thresholds and connected components, and lung densitometry.
 
-The mask is the lung field: parenchyma with the vessels inside it (gaps up to about 10 mm are closed), without
-trachea and main bronchi as far as thresholds can tell them, without gas in stomach and bowel, without the
-air around the body. Consolidated lung, large tumours and the great vessels at the hilum are outside.
+The mask is the lung field: parenchyma and the vessels inside it (gaps up to about 10 mm are closed). It
+excludes the air around the body, gas in stomach and bowel, and trachea and main bronchi as far as thresholds
+can separate them. Consolidated lung, large tumours and the great vessels at the hilum are not included.
 
-All decisions are taken on a coarse grid of about 2 mm: averaging blocks tames the noise of sharp kernels, and
-a scan of any size becomes small. Only the border of the result is drawn on the volume's own grid.
+The segmentation works on a coarse grid of about 2 mm. Averaging blocks of voxels reduces the noise of sharp
+kernels, and makes scans of any size small. Only the border of the mask is refined on the volume's own grid.
 """
 
 from __future__ import annotations
@@ -19,28 +19,29 @@ from ..errors import UserError
 from ..volume import Volume
 
 COARSE_MM = 2.0
-LUNG_BELOW_HU = -400.0  # half way between lung and soft tissue: dense dependent lung stays in
+LUNG_BELOW_HU = -400.0  # half way between lung and soft tissue, so that dense dependent lung is included
 TISSUE_ABOVE_HU = -300.0
-OUTSIDE_BELOW_HU = -930.0  # lung, averaged over some millimetres, is hardly ever emptier
+OUTSIDE_BELOW_HU = -930.0  # lung averaged over some millimetres is rarely less dense
 GAS_BELOW_HU = -940.0
 SMALLEST_LITRES = 0.03
-SMALLEST_SHARE = 0.03  # of the largest piece
+SMALLEST_SHARE = 0.03  # volume of a piece relative to the largest piece
 AIRWAY_LITRES = 0.15
 CLOSING_MM = 5.0
 
 
 def lung_mask(volume: Volume) -> np.ndarray:
-    """Mask of the lungs of a CT volume in HU.
+    """Segment the lungs of a CT volume in HU.
 
     Parameters
     ----------
     volume : Volume
-        CT in HU, in any orientation; padding below -1024 HU counts as air. Slices up to some 8 mm.
+        CT in HU, in any orientation, with a slice spacing of up to about 8 mm. Padding below -1024 HU counts
+        as air.
 
     Returns
     -------
     ndarray of bool, shape (z, y, x)
-        True inside the lungs; nowhere True where no lungs are found.
+        True inside the lungs; all False if there are none.
     """
     blocks = [max(1, round(COARSE_MM / spacing)) for spacing in reversed(volume.spacing)]
     coarse = _block_means(volume.voxels, blocks)
@@ -63,7 +64,7 @@ def lung_mask(volume: Volume) -> np.ndarray:
 
 
 def _block_means(voxels: np.ndarray, blocks: list[int]) -> np.ndarray:
-    """Means over blocks of voxels, float32; the last block of an axis is completed by repetition."""
+    """Means over blocks of voxels, float32; incomplete in-plane blocks are filled by edge replication."""
     slabs = []
     for start in range(0, voxels.shape[0], blocks[0]):
         slab = np.clip(voxels[start : start + blocks[0]], -1024, 400).mean(axis=0, dtype=np.float32)
@@ -76,29 +77,29 @@ def _block_means(voxels: np.ndarray, blocks: list[int]) -> np.ndarray:
 
 
 def _ball(radius: float, sampling: np.ndarray) -> np.ndarray:
-    """Structuring element: the voxels within `radius` mm of the middle one."""
+    """Structuring element: the voxels within `radius` mm of the centre; `sampling` is the spacing in mm."""
     reach = np.floor(radius / sampling + 1e-6).astype(int)
     offsets = np.indices(2 * reach + 1) - reach.reshape(3, 1, 1, 1)
     return np.square(offsets * sampling.reshape(3, 1, 1, 1)).sum(axis=0) <= radius**2 * (1 + 1e-6)
 
 
 def _dilated(mask: np.ndarray, radius: float, sampling: np.ndarray) -> np.ndarray:
-    """All that is within `radius` mm of the mask."""
+    """All voxels within `radius` mm of the mask."""
     return ndimage.binary_dilation(mask, _ball(radius, sampling))
 
 
 def _closed(mask: np.ndarray, radius: float, sampling: np.ndarray) -> np.ndarray:
-    """Closing by a ball; the ends of the volume neither attract nor repel the mask."""
+    """Morphological closing by a ball; edge padding avoids effects at the borders of the volume."""
     margin = [(m, m) for m in np.ceil(radius / sampling).astype(int)]
     closed = ndimage.binary_closing(np.pad(mask, margin, mode="edge"), _ball(radius, sampling))
     return closed[tuple(slice(low, -high) for low, high in margin)] | mask
 
 
 def _outside(coarse: np.ndarray, low: np.ndarray, sampling: np.ndarray, vertical: int) -> np.ndarray:
-    """Air around the body: empty voxels connected with the volume's lateral faces, and their blurred rim.
+    """Air around the body: air voxels connected with the lateral faces of the volume, and their blurred rim.
 
-    Emptiness and not the lung threshold decides, because a narrow field of view lets lung touch the air or
-    padding around it. Found this way are hollows of the skin that tissue surrounds on three sides.
+    The threshold is that of air, not of lung: in a narrow field of view, lung may touch the air or the
+    padding around it. This also covers folds of the skin that tissue surrounds on three sides.
     """
     smooth = ndimage.gaussian_filter(coarse, COARSE_MM / sampling)
     labels, _ = ndimage.label(low & (smooth < OUTSIDE_BELOW_HU))
@@ -109,29 +110,29 @@ def _outside(coarse: np.ndarray, low: np.ndarray, sampling: np.ndarray, vertical
 
 
 def _enclosed(coarse: np.ndarray, vertical: int) -> np.ndarray:
-    """Voxels that see the body in at least three of the four horizontal directions.
+    """Voxels from which the body lies in at least three of the four horizontal directions.
 
-    Table, mattress and blankets see it in one or two; a lung cut by the field of view still in three.
+    From table, mattress and blankets it lies in one or two; from a lung cut by the field of view, in three.
     """
     tissue = ndimage.binary_opening(coarse > TISSUE_ABOVE_HU)
     labels, count = ndimage.label(tissue)
     if not count:
         return np.zeros(coarse.shape, bool)
     body = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
-    seen = np.zeros(coarse.shape, np.uint8)
+    directions = np.zeros(coarse.shape, np.uint8)
     for axis in range(3):
         if axis != vertical:
-            seen += np.logical_or.accumulate(body, axis)
-            seen += np.flip(np.logical_or.accumulate(np.flip(body, axis), axis), axis)
-    return seen >= 3
+            directions += np.logical_or.accumulate(body, axis)
+            directions += np.flip(np.logical_or.accumulate(np.flip(body, axis), axis), axis)
+    return directions >= 3
 
 
 def _airway(
     coarse: np.ndarray, low: np.ndarray, sampling: np.ndarray, vertical: int, lateral: int
 ) -> np.ndarray:
-    """Trachea and main bronchi with their walls, grown from the trachea under a rising threshold.
+    """Trachea and main bronchi with their walls, by region growing from the trachea with rising thresholds.
 
-    The last threshold before the growth bursts into the lung counts.
+    The result is that of the last threshold before the region leaks into the lung.
     """
     seed = _trachea(coarse, low, sampling, vertical, lateral)
     if not seed.any():
@@ -150,7 +151,7 @@ def _airway(
 def _trachea(
     coarse: np.ndarray, low: np.ndarray, sampling: np.ndarray, vertical: int, lateral: int
 ) -> np.ndarray:
-    """The trachea: near the midline, a separate small spot of air in each plane, over 15 mm or more."""
+    """The trachea: a small separate region of air near the midline in each plane, over 15 mm or more."""
     trachea = np.zeros(low.shape, bool)
     if not low.any():
         return trachea
@@ -180,7 +181,7 @@ def _trachea(
 
 
 def _lung_pieces(coarse: np.ndarray, low: np.ndarray, sampling: np.ndarray) -> np.ndarray:
-    """The pieces large enough for a lung that are not filled with gas alone."""
+    """Connected components that are large enough for a lung and do not consist of gas alone."""
     labels, _ = ndimage.label(low)
     litres = np.bincount(labels.ravel()) * np.prod(sampling) / 1e6
     litres[0] = 0
@@ -196,20 +197,20 @@ def _lung_pieces(coarse: np.ndarray, low: np.ndarray, sampling: np.ndarray) -> n
 
 
 def _has_tissue(coarse: np.ndarray, piece: np.ndarray) -> bool:
-    """Whether the inside of a piece is lung: a quarter of it or more is denser than gas."""
+    """Whether a component is lung: at least a quarter of its interior is denser than gas."""
     inner = ndimage.binary_erosion(piece, iterations=2, border_value=1)
     return bool(inner.any()) and np.percentile(coarse[inner], 75) > GAS_BELOW_HU
 
 
 def _without_holes(mask: np.ndarray, vertical: int) -> np.ndarray:
-    """Fill what a horizontal plane shows as surrounded by lung, if it is small: vessels, nodules."""
+    """Fill regions that the mask encloses in a horizontal plane, such as vessels and nodules."""
     planes = np.moveaxis(mask, vertical, 0)
     filled = np.stack([ndimage.binary_fill_holes(plane) for plane in planes])
     return np.moveaxis(filled, 0, vertical)
 
 
 def _refined_border(volume: Volume, lungs: np.ndarray, airway: np.ndarray, blocks: list[int]) -> np.ndarray:
-    """The mask on the volume's grid: sure inside, sure outside, and a threshold in the rim between them."""
+    """The mask on the volume's own grid: the coarse mask, with a threshold deciding along its border."""
     inside = ndimage.binary_erosion(lungs, border_value=1)
     maybe = ndimage.binary_dilation(lungs) & ~airway
     rows, columns = volume.voxels.shape[1:]
@@ -229,12 +230,12 @@ def densitometry(hu: Iterable[np.ndarray], mask: Iterable[np.ndarray]) -> dict[s
     Parameters
     ----------
     hu, mask : iterables of ndarray, shape (rows, columns)
-        Slices in HU, and the voxels of them that are lung (:func:`lung_mask`).
+        Slices in HU, and their lung masks (:func:`lung_mask`).
 
     Returns
     -------
     dict
-        ``laa950_percent``: share of mask voxels below -950 HU; ``perc15_hu``: 15th percentile of HU.
+        ``laa950_percent``: percentage of mask voxels below -950 HU; ``perc15_hu``: 15th percentile of HU.
 
     Raises
     ------
@@ -243,7 +244,7 @@ def densitometry(hu: Iterable[np.ndarray], mask: Iterable[np.ndarray]) -> dict[s
     """
     values = np.concatenate([np.asarray(plane)[inside] for plane, inside in zip(hu, mask, strict=True)])
     if not values.size:
-        raise UserError("densitometry needs a lung mask with at least one voxel")
+        raise UserError("the lung mask is empty: densitometry needs at least one voxel")
     return {
         "laa950_percent": float(100 * np.count_nonzero(values < -950) / values.size),
         "perc15_hu": float(np.percentile(values, 15, overwrite_input=True)),

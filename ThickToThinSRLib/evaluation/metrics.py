@@ -1,7 +1,7 @@
-"""How an estimated thin-slice volume differs from a reference: PSNR, SSIM, HU errors, lung, consistency.
+"""Differences between estimated thin slices and a reference: PSNR, SSIM, HU errors, lung, consistency.
 
-Arrays are (slices, rows, columns) with the through-plane axis first. Everything is summed slice by slice in
-double precision, so that volumes of any length need little memory beside themselves.
+Arrays are (slices, rows, columns) with the through-plane axis first. Errors are summed slice by slice in
+double precision, so that a volume of any length needs little additional memory.
 """
 
 from __future__ import annotations
@@ -20,12 +20,15 @@ from .lung import densitometry, lung_mask
 from .similarity import official_psnr, official_ssim, ssim
 
 HU_RANGE = HU_WINDOW[1] - HU_WINDOW[0]
-GEOMETRY_TOLERANCE = 1e-3
+GEOMETRY_TOLERANCE = 1e-3  # mm, or difference of direction cosines
 
 
 @dataclass(frozen=True)
 class SliceErrors:
-    """Sums of estimate - reference over each slice: arrays of shape (slices,)."""
+    """Sums over the voxels of each slice: number, error, absolute and squared error; shape (slices,) each.
+
+    The error is estimate - reference.
+    """
 
     count: np.ndarray
     signed: np.ndarray
@@ -46,7 +49,7 @@ class SliceErrors:
         return float(self.signed.sum() / self.count.sum())
 
     def psnr(self, data_range: float) -> float:
-        """Peak signal-to-noise ratio in dB; infinite for equal volumes."""
+        """Peak signal-to-noise ratio, 10 log10(data_range^2 / MSE), in dB; infinite for equal volumes."""
         mean_square = float(self.squared.sum() / self.count.sum())
         return math.inf if mean_square == 0 else 10 * math.log10(data_range**2 / mean_square)
 
@@ -59,7 +62,7 @@ def slice_errors(reference, estimate, mask=None) -> SliceErrors:
     reference, estimate : sequences of ndarray, shape (rows, columns)
         The slices of both, in the same unit.
     mask : sequence of bool ndarray, optional
-        Voxels to count; all by default.
+        Voxels to include; all by default.
     """
     sums = np.zeros((4, len(reference)))
     for index in range(len(reference)):
@@ -68,11 +71,6 @@ def slice_errors(reference, estimate, mask=None) -> SliceErrors:
             error = error[mask[index]]
         sums[:, index] = error.size, error.sum(), np.abs(error).sum(), np.square(error).sum()
     return SliceErrors(*sums)
-
-
-def psnr(reference, estimate, data_range: float) -> float:
-    """10 log10(data_range^2 / MSE) over a volume, in dB; infinite for equal volumes."""
-    return slice_errors(reference, estimate).psnr(data_range)
 
 
 def distance_groups(
@@ -85,13 +83,14 @@ def distance_groups(
     thin, thick : int
         Numbers of slices; the first centres coincide.
     target_spacing, spacing : float
-        Distance of thin and of thick slice centres, mm.
+        Spacing of the thin and of the thick slices, mm.
 
     Returns
     -------
     list of (distance, slices)
-        Mean distance in mm and slice numbers of each group, nearest first. Distances are rounded to
-        whole thin slices: from 5 to 1 mm the groups are the paper's Match (0), Near (1) and Far (2 mm).
+        Mean distance in mm and slice indices of each group, nearest first. Distances are rounded to multiples
+        of the target spacing: from 5 to 1 mm the groups are Match (0 mm), Near (1 mm) and Far (2 mm) of the
+        RPLHR-CT paper (Yu et al., MICCAI 2022).
     """
     place = np.arange(thin) * target_spacing
     nearest = np.clip(np.rint(place / spacing), 0, thick - 1) * spacing
@@ -102,7 +101,7 @@ def distance_groups(
 
 
 class _Slices:
-    """Slices of a volume, converted as they are asked for: to HU, or to [0, 1] and clipped to it."""
+    """Slices of a volume, converted on access to HU (`scale` "hu"), or to [0, 1] and clipped ("unit")."""
 
     def __init__(self, volume: Volume, axis: int, intensity: str, scale: str):
         self.slices, self.intensity, self.scale = volume.slices_first(axis), intensity, scale
@@ -116,34 +115,37 @@ class _Slices:
             return np.clip(values if self.intensity == "unit" else to_unit(values.astype(np.float64)), 0, 1)
         if self.intensity == "hu":
             return values
-        # What was a whole HU becomes one again: single precision would move it over a threshold such as -950.
+        # Restores whole HU values: without rounding, single precision could move them across a threshold such
+        # as -950 HU.
         return np.round(to_hu(values.astype(np.float64)), 2).astype(np.float32)
 
 
 def report(
     reference: Volume, estimate: Volume, thick: Volume | None = None, official: bool = False
 ) -> dict[str, object]:
-    """Everything that can be said about an estimate, ready for JSON.
+    """Compare an estimate with its reference; the result can be written as JSON.
 
     Parameters
     ----------
     reference, estimate : Volume
-        Thin-slice volumes on the same grid, each in HU or in [0, 1] (which is detected).
+        Thin-slice volumes on the same grid, each in HU or on [0, 1] (detected).
     thick : Volume, optional
-        What the estimate was made from: adds consistency and errors by distance from the thick slices.
+        The thick-slice volume the estimate was made from. It adds consistency, and errors grouped by distance
+        from the thick slices.
     official : bool
-        Add PSNR and SSIM by the protocol of the RPLHR-CT benchmark.
+        Add PSNR and SSIM by the protocol of the RPLHR-CT benchmark (Yu et al., MICCAI 2022).
 
     Returns
     -------
     dict
-        HU errors, PSNR (over 3072 HU, nothing clipped; None for equal volumes) and SSIM over all slices;
-        the same errors and both densitometries inside the lungs of the reference (None without lungs).
+        HU errors, PSNR (data range 3072 HU, not clipped; None for equal volumes) and SSIM over all slices;
+        under ``lung``, the same errors and the densitometry of both volumes inside the lungs of the reference
+        (None without lungs).
 
     Raises
     ------
     UserError
-        If the volumes do not lie on the same grid, or `thick` is not the estimate's input.
+        If the volumes are not on the same grid, or `thick` does not match the estimate's grid.
     """
     check_same_grid(reference, estimate)
     axis = through_plane_axis(reference if thick is None else thick)
@@ -179,7 +181,7 @@ def _errors(errors: SliceErrors) -> dict[str, float | None]:
 
 
 def _lung(reference: Volume, intensity: str, axis: int, a: _Slices, b: _Slices) -> dict[str, object] | None:
-    """Errors and densitometry inside the lungs of the reference: both on the same voxels."""
+    """Errors, and densitometry of both volumes, inside the lungs of the reference."""
     if intensity == "unit":
         reference = replace(
             reference, voxels=np.stack([np.rint(to_hu(p)).astype(np.int16) for p in reference.voxels])
@@ -200,16 +202,16 @@ def _lung(reference: Volume, intensity: str, axis: int, a: _Slices, b: _Slices) 
 def _consistency(
     estimate: _Slices, thick: Volume, axis: int, target_spacing: float
 ) -> dict[str, object] | None:
-    """Consistency of the estimate with its input; the thickness is the file's, else the spacing."""
+    """Consistency of the estimate with its input, for a box as thick as `thick` states, or as its spacing."""
     spacing = thick.spacing[axis]
     acquisition = Acquisition(thick.thickness or spacing, spacing)
     slices = _Slices(thick, axis, detect_intensity(thick.voxels), "hu")
-    found = measure(estimate, slices, acquisition, target_spacing)
-    return None if found is None else {"thickness_mm": acquisition.thickness, **found.as_dict()}
+    measured = measure(estimate, slices, acquisition, target_spacing)
+    return None if measured is None else {"thickness_mm": acquisition.thickness, **measured.as_dict()}
 
 
 def check_same_grid(reference: Volume, estimate: Volume) -> None:
-    """Raise UserError with the differing numbers unless both volumes have the same voxel positions."""
+    """Raise a UserError that states the difference unless both volumes have the same voxel positions."""
     shapes = [volume.voxels.shape[::-1] for volume in (reference, estimate)]
     if shapes[0] != shapes[1]:
         raise UserError(
@@ -225,16 +227,16 @@ def check_same_grid(reference: Volume, estimate: Volume) -> None:
 
 
 def check_input(thick: Volume, estimate: Volume, axis: int) -> None:
-    """Raise UserError unless `thick` differs from `estimate` in the slices along `axis` alone."""
-    across = [a for a in range(3) if a != axis]
-    for name, kept in (
-        ("size", across),
-        ("spacing", across),
+    """Raise a UserError unless the grids of `thick` and `estimate` differ only along index axis `axis`."""
+    in_plane = [a for a in range(3) if a != axis]
+    for name, compared in (
+        ("size", in_plane),
+        ("spacing", in_plane),
         ("origin", slice(None)),
         ("direction", slice(None)),
     ):
         values = [
-            np.ravel(v.voxels.shape[::-1] if name == "size" else getattr(v, name))[kept]
+            np.ravel(v.voxels.shape[::-1] if name == "size" else getattr(v, name))[compared]
             for v in (thick, estimate)
         ]
         if np.abs(values[0] - values[1]).max() > GEOMETRY_TOLERANCE:
@@ -249,16 +251,16 @@ def _listed(values) -> str:
 
 
 def format_report(measured: dict) -> str:
-    """The dict of :func:`report` as lines to read."""
+    """The dict of :func:`report` as readable lines."""
 
     def errors(part):
         decibels = "equal" if part["psnr"] is None else f"{part['psnr']:.3f} dB"
         return f"PSNR {decibels}, MAE {part['mae_hu']:.2f} HU, bias {part['bias_hu']:+.2f} HU"
 
     scales = {"hu": "HU", "unit": "[0, 1]"}
-    found = measured["intensity"]
+    intensity = measured["intensity"]
     lines = [
-        f"intensity    reference {scales[found['reference']]}, estimate {scales[found['estimate']]}",
+        f"intensity    reference {scales[intensity['reference']]}, estimate {scales[intensity['estimate']]}",
         f"whole volume {errors(measured)}, SSIM {measured['ssim']:.5f} ({measured['slices']} slices every "
         f"{measured['slice_spacing_mm']:g} mm; data range {measured['data_range_hu']:g} HU)",
     ]
@@ -281,10 +283,10 @@ def format_report(measured: dict) -> str:
     return "\n".join(lines)
 
 
-def _consistency_line(found: dict | None) -> str:
-    if found is None:
-        return "no thick slice lies wholly inside"
+def _consistency_line(consistency: dict | None) -> str:
+    if consistency is None:
+        return "not measurable: no thick slice has its whole profile inside the volume"
     return (
-        f"mean |C| {found['mean']:.2f} HU, 99.9th percentile {found['percentile_99_9']:.2f} HU, worst slice "
-        f"{found['worst_slice']:.2f} HU (box of {found['thickness_mm']:g} mm)"
+        f"mean |C| {consistency['mean']:.2f} HU, 99.9th percentile {consistency['percentile_99_9']:.2f} HU, "
+        f"worst slice {consistency['worst_slice']:.2f} HU (box of {consistency['thickness_mm']:g} mm)"
     )

@@ -1,4 +1,4 @@
-"""PSNR and SSIM: by the definition of the authors of TVSRN and RPLHR-CT, and SSIM over any data range.
+"""SSIM over any data range, and PSNR and SSIM as the authors of TVSRN and RPLHR-CT define them.
 
 Volumes are (slices, rows, columns) with the through-plane axis first: arrays, or sequences of planes.
 """
@@ -12,13 +12,26 @@ from scipy.ndimage import correlate1d
 
 from ..errors import UserError
 
-OFFICIAL_DROP = 5  # thin slices that the authors leave out at either end
+OFFICIAL_DROP = 5  # thin slices that the authors leave out at each end
 _WINDOW = np.exp(-(np.arange(-5, 6) ** 2) / (2 * 1.5**2))
 _WINDOW /= _WINDOW.sum()
 
 
 def ssim(reference, estimate, data_range: float) -> float:
-    """Structural similarity, mean over slices (Wang et al. 2004; Gaussian window of sigma 1.5)."""
+    """Structural similarity, mean over slices (Wang et al., IEEE TIP 2004; Gaussian window of sigma 1.5).
+
+    Parameters
+    ----------
+    reference, estimate : sequences of ndarray, shape (rows, columns)
+        The slices of both, in the same unit.
+    data_range : float
+        Range of the intensities, in that unit.
+
+    Raises
+    ------
+    UserError
+        If scikit-image is missing or the slices are smaller than 11 x 11 pixels.
+    """
     try:
         from skimage.metrics import structural_similarity
     except ImportError as error:
@@ -54,17 +67,22 @@ def official_psnr(reference, estimate, drop: int = OFFICIAL_DROP) -> float:
     Parameters
     ----------
     reference, estimate : sequences of ndarray, shape (rows, columns)
-        Slices in [0, 1]; the estimate is clamped to it.
+        Slices on [0, 1]; the estimate is clipped to it.
     drop : int
-        Slices left out at either end; 5 in the official protocol.
+        Slices left out at each end; 5 in the official protocol.
 
     Returns
     -------
     float
-        10 log10(1 / MSE) over all remaining voxels; 40 by definition when the MSE is 0.
+        10 log10(1 / MSE) over all remaining voxels; 40 by definition if the MSE is 0.
+
+    Raises
+    ------
+    UserError
+        If no slices remain.
     """
-    kept = _official_slices(len(reference), drop)
-    errors = (np.clip(np.asarray(estimate[i], np.float64), 0, 1) - reference[i] for i in kept)
+    slices = _official_slices(len(reference), drop)
+    errors = (np.clip(np.asarray(estimate[i], np.float64), 0, 1) - reference[i] for i in slices)
     mean_square = float(np.mean([np.mean(np.square(error)) for error in errors]))
     return 40.0 if mean_square == 0 else -10 * math.log10(mean_square)
 
@@ -74,14 +92,14 @@ def official_ssim(reference, estimate, drop: int = OFFICIAL_DROP) -> float:
 
     11 x 11 Gaussian window of sigma 1.5, zero padding, C1 = 1e-4, C2 = 9e-4; mean over slices.
     """
-    kept = _official_slices(len(reference), drop)
-    return float(np.mean([_zero_padded_ssim(reference[i], np.clip(estimate[i], 0, 1)) for i in kept]))
+    slices = _official_slices(len(reference), drop)
+    return float(np.mean([_zero_padded_ssim(reference[i], np.clip(estimate[i], 0, 1)) for i in slices]))
 
 
 def _official_slices(count: int, drop: int) -> range:
     if count <= 2 * drop:
         raise UserError(
-            f"the official protocol leaves out {drop} slices at either end; of {count} slices none remains"
+            f"the official protocol leaves out {drop} slices at each end: of {count} slices none remains"
         )
     return range(drop, count - drop)
 

@@ -1,4 +1,4 @@
-"""What makes a result doubtful: an input unlike what the weights were trained on."""
+"""Warnings about inputs that differ from what the weights were trained on."""
 
 from __future__ import annotations
 
@@ -10,24 +10,26 @@ from ..acquisition import Acquisition
 from ..intensity import HU_WINDOW
 from ..volume import Volume
 
-# Teeth and implants reach a few thousandths of a scan; less is not worth a word.
-_SHARE_WORTH_A_WORD = 0.001
+# Large enough teeth and implants occupy a few thousandths of a scan; fewer voxels need no warning.
+_SHARE_TO_WARN = 0.001
 
 
 def find_warnings(
     volume: Volume, scale: str, acquisition: Acquisition, trained: dict | None
 ) -> Iterator[str]:
-    """Yield what makes the result doubtful, a line each.
+    """Yield a one-line warning for each reason to doubt the result.
 
     Parameters
     ----------
     volume : Volume
         The input in HU.
     scale : {"hu", "unit"}
-        How its file holds it.
+        Intensity scale of the input file.
+    acquisition : Acquisition
+        Thickness and spacing of the input's slices.
     trained : dict, optional
-        If a network is used: what its model card says of the slice ``spacing`` and ``thickness`` in training,
-        as far as it does.
+        If a network is used: the ranges of slice ``spacing`` and ``thickness`` in its training, as far as the
+        model card gives them.
     """
     modality = modality_warning(volume.source.get("modality"))
     if modality:
@@ -43,22 +45,22 @@ def find_warnings(
             yield f"the weights were trained for a slice {quantity} of {span}, not {value:g} mm"
     low, high = HU_WINDOW
     share = share_outside(volume.voxels, low, high)
-    if share > _SHARE_WORTH_A_WORD:
+    if share > _SHARE_TO_WARN:
         yield (
-            f"{100 * share:.1f} % of the voxels lie outside {low:g} to {high:g} HU, the range that the "
-            "weights were trained on: there the interpolation stands"
+            f"{100 * share:.1f} % of the voxels lie outside {low:g} to {high:g} HU, the range of the "
+            "training data: these are interpolated without the network"
         )
 
 
 def modality_warning(modality: str | None) -> str | None:
-    """A line if `modality` is known and not CT."""
+    """A one-line warning if `modality` is known and not CT."""
     if modality in (None, "", "CT"):
         return None
-    return f"the modality is {modality}, not CT: the result means nothing in HU"
+    return f"the modality is {modality}, not CT: the methods expect HU, so the result is not reliable"
 
 
 def share_outside(voxels: np.ndarray, low: float, high: float) -> float:
-    """Share of the voxels below `low` or above `high`; the lowest value, if below, is taken for padding."""
+    """Fraction of the voxels below `low` or above `high`; the minimum, if below `low`, counts as padding."""
     lowest = voxels.min()
     count = np.count_nonzero(voxels > high)
     if lowest < low:

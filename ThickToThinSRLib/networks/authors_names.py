@@ -1,4 +1,4 @@
-"""From the names in the authors' state dicts to ours."""
+"""Renames the parameters in the state dicts of the TVSRN and CTH-Net authors."""
 
 from __future__ import annotations
 
@@ -8,14 +8,23 @@ import torch
 
 from ..errors import UserError
 
-# Parts of their checkpoints that are no weights: they follow from the architecture and the crop.
+# Buffers in the authors' checkpoints that are not weights: they follow from the architecture and the crop
+# size.
 _DERIVED = re.compile(r"(^|\.)(attn_mask|relative_position_index|x_patch_mask|positions_z)$")
 
 Names = list[tuple[str, str]]
 
 
 def swin_block_names(theirs: str, ours: str) -> Names:
-    """Patterns for the blocks ``theirs.<i>``; `ours` may name groups of the expression `theirs`."""
+    """Patterns for the Swin blocks ``theirs.<i>``, renamed to ``ours.blocks.<i>``.
+
+    Parameters
+    ----------
+    theirs : str
+        Regular expression for the authors' module.
+    ours : str
+        Replacement; may refer to named groups of `theirs`.
+    """
     parts = {
         "norm1": "attention_norm",
         r"attn\.qkv": "attention.qkv",
@@ -37,7 +46,7 @@ def swin_block_names(theirs: str, ours: str) -> Names:
 
 
 def swin_stack_names(theirs: str, ours: str) -> Names:
-    """Patterns for a two-dimensional transformer with its norms, groups and convolutions."""
+    """Patterns for a two-dimensional transformer with its norms, groups and convolutions; as above."""
     group = rf"{theirs}\.layers\.(?P<group>\d+)"
     return [
         (rf"{theirs}\.patch_embed\.norm\.(weight|bias)", rf"{ours}.norm_in.\1"),
@@ -48,19 +57,21 @@ def swin_stack_names(theirs: str, ours: str) -> Names:
 
 
 def renamed(state: dict[str, torch.Tensor], names: Names, linear: tuple[str, ...]) -> dict[str, torch.Tensor]:
-    """`state` under our names, derived buffers left out.
+    """The state dict under this project's names, without derived buffers.
 
     Parameters
     ----------
-    names
-        Pairs of a regular expression for their whole name and its replacement.
-    linear
-        Our names of weights that are 1 x 1 convolutions there and matrices here.
+    state : dict
+        The authors' state dict.
+    names : list of (pattern, replacement)
+        Regular expression for a whole name of the authors, and its replacement.
+    linear : tuple of str
+        New names of weights that are 1 x 1 convolutions in the authors' code and linear layers here.
 
     Raises
     ------
     UserError
-        For a name that belongs to no part of the network.
+        If a name does not belong to the network.
     """
     result = {}
     for theirs, tensor in state.items():
@@ -72,5 +83,5 @@ def renamed(state: dict[str, torch.Tensor], names: Names, linear: tuple[str, ...
                 result[ours] = tensor.flatten(1) if ours in linear else tensor
                 break
         else:
-            raise UserError(f"the checkpoint has a part {theirs!r} that this network does not know")
+            raise UserError(f"the checkpoint contains {theirs!r}, which does not belong to this network")
     return result

@@ -25,7 +25,8 @@ class CTHNet(nn.Module):
     factor : int
         Upsampling factor r along the through-plane axis.
     depth : int
-        Thick slices in a window (D). D' = (D - 1) r + 1, padded to the through-plane windows, are computed.
+        Thick slices in a window (D). The decoders compute D' thin slices: (D - 1) r + 1, padded to a multiple
+        of the through-plane window.
     features : int
         Channels of the encoder.
     channels : int
@@ -43,12 +44,13 @@ class CTHNet(nn.Module):
     heads : int
         Attention heads of every block.
     mlp_ratio : float
-        Width of the MLPs' hidden layers over their inputs'.
+        Width of the MLPs' hidden layers relative to their inputs.
     drop_path : float
-        Stochastic depth in training: rate of the last block of each decoder; the encoder has none.
+        Stochastic depth in training: rate of the last block of each decoder. The encoder has none.
     mask_shifted_windows : bool
-        Mask the shifted windows of the decoders (``T_mask`` of the authors' configuration, false as
-        released). Unmasked ones attend across the tile's opposite borders. The encoder's never have a mask.
+        Mask the shifted windows of the decoders (``T_mask`` in the authors' configuration, false as
+        released). Without masks they attend across opposite borders of the tile. The encoder's windows are
+        never masked.
     """
 
     def __init__(
@@ -94,7 +96,8 @@ class CTHNet(nn.Module):
         x = self.encoder(x)  # (B, D, H, W, features)
         x = channels_last(self.reduction, x)  # (B, D, H, W, C)
         first = self._upsample(x)  # (B, H, W, C D'), channel c D' + d
-        # The released code takes the channels c D' + d for d C + c here; checkpoints depend on it.
+        # As in the released code, channels in the order c D' + d are read here as d C + c; checkpoints depend
+        # on it.
         x = self.through_plane(first.unflatten(3, (self.slices, self.channels)))  # (B, H, W, D', C)
         x = self.in_plane(x.flatten(3))
         x = channels_last(self.fusion, x) + first
@@ -104,8 +107,9 @@ class CTHNet(nn.Module):
         return x.permute(0, 4, 3, 1, 2).contiguous()
 
     def _upsample(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, D, H, W, C) -> (B, H, W, C D'): each thin slice the nearest thick one, plus its position."""
-        # As released: nearest by floor(k D / D'), not by the distance in mm. Padding repeats the last slice.
+        """(B, D, H, W, C) -> (B, H, W, C D'): for each thin slice a thick one, plus positional encoding."""
+        # As released, the thick slice is floor(k D / D'), which is not always the nearest in mm. Padding
+        # repeats the last slice.
         source = torch.arange(self.slices, device=x.device) * self.depth // self.thin
         x = x.index_select(1, source.clamp(max=self.depth - 1))  # (B, D', H, W, C)
         x = x + slice_positions(self.slices, self.channels, x.device).to(x.dtype)[:, None, None]
@@ -113,19 +117,19 @@ class CTHNet(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Convolution, three-dimensional window attention and convolution, with two skips."""
+    """Convolution, three-dimensional window attention and convolution, with two skip connections."""
 
     def __init__(self, depth: int, features: int, blocks: int, window: int, heads: int, mlp_ratio: float):
         super().__init__()
         self.depth, self.padded_depth = depth, padded(depth, window)
         half = window // 2
-        # Windows as deep as the input are not shifted in depth.
+        # Windows that cover the whole depth are not shifted along it.
         shifts = [(0, 0, 0), (half if self.padded_depth > window else 0, half, half)]
         self.conv_in = nn.Conv3d(1, features, (3, 7, 7), padding=(1, 3, 3))
         self.norm_in = nn.LayerNorm(features)
         self.group = SwinGroup(
             [
-                # As released without masks: the shifted windows join opposite ends of the tile.
+                # As released, without masks: shifted windows join opposite borders of the tile.
                 SwinBlock(features, (window,) * 3, heads, shifts[b % 2], masked=False, mlp_ratio=mlp_ratio)
                 for b in range(blocks)
             ],
@@ -144,7 +148,7 @@ class Encoder(nn.Module):
 
 
 class ConvNorm(nn.Module):
-    """A 3 x 3 x 3 convolution and a LayerNorm: the end of the encoder's group."""
+    """A 3 x 3 x 3 convolution and a LayerNorm, at the end of the encoder's group."""
 
     def __init__(self, features: int):
         super().__init__()
@@ -164,14 +168,14 @@ def window_for(
     through_plane_window: int = 4,
     **_: Any,
 ) -> WindowSpec:
-    """Windows of a CTH-Net built with these arguments."""
-    # Unmasked shifted windows mix a tile's opposite borders; 32 pixels inside no trace of that is left.
+    """Window specification of a CTH-Net built with these arguments."""
+    # Unmasked shifted windows mix opposite borders of a tile; this affects at most 32 pixels from the border.
     multiple = math.lcm(VIEW, encoder_window, window, through_plane_window)
     return window_spec(factor, depth, multiple=multiple, margin=32)
 
 
 def from_authors_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The authors' state dict under this module's names, without the buffers that depend on the crop."""
+    """The authors' state dict under this module's names, without the buffers that depend on the crop size."""
     names = [
         (r"Encoder\.conv_first\.(weight|bias)", r"encoder.conv_in.\1"),
         (r"Encoder\.norm_first\.(weight|bias)", r"encoder.norm_in.\1"),
@@ -186,5 +190,5 @@ def from_authors_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor
         (r"conv_before_upsample\.0\.(weight|bias)", r"head.0.\1"),
         (r"conv_last\.(weight|bias)", r"head.2.\1"),
     ]
-    # Their 1 x 1 x 1 convolutions are linear layers here.
+    # The authors' 1 x 1 x 1 convolutions are linear layers here.
     return renamed(state, names, linear=("head.0.weight", "head.2.weight"))

@@ -1,8 +1,9 @@
 """DA-VSR: domain-adaptable volumetric super-resolution (Peng et al., MICCAI 2021), after its description.
 
-Known are the shared feature extractor, one upsampling head a plane, and the adaptation at test time on
-in-plane data (:mod:`ThickToThinSRLib.methods.davsr`). Widths, the heads' form (two convolutions,
-sub-pixel), the mean of the two views and the linear interpolation under the output are ours.
+The paper describes the shared feature extractor, one upsampling head for each plane, and the adaptation at
+test time to in-plane data (:mod:`ThickToThinSRLib.methods.davsr`). It leaves open the following, chosen here:
+the layers' widths, heads of two convolutions with sub-pixel upsampling, averaging of the two views, and
+linear interpolation to which the output is added.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ PLANES = ("sagittal", "coronal", "axial")
 
 
 class DAVSR(nn.Module):
-    """Sagittal and coronal images through one extractor and a head each; the mean of both.
+    """Upsamples sagittal and coronal images with a shared extractor and one head each, and averages them.
 
     Parameters
     ----------
@@ -30,7 +31,7 @@ class DAVSR(nn.Module):
     depth : int
         Thick slices in a window (D).
     features, blocks, layers, growth : int
-        Of the extractor, a residual dense network.
+        Parameters of the extractor, see :class:`~ThickToThinSRLib.networks.rdn.RDN`.
     """
 
     def __init__(
@@ -46,8 +47,9 @@ class DAVSR(nn.Module):
         self.factor = factor
         self.window = window_for(factor, depth)
         self.extractor = RDN(1, features, blocks, layers, growth)
-        # The axial one serves the adaptation alone.
+        # The axial head is used only for the adaptation.
         self.heads = nn.ModuleDict({plane: upsampling_head(features, factor) for plane in PLANES})
+        # Channels in memory at once for each pixel.
         self.held = (blocks + 2) * features + 2 * (features + layers * growth)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -60,11 +62,15 @@ class DAVSR(nn.Module):
         return mean + interpolated(x, self.window)
 
     def upsampled(self, images: torch.Tensor, plane: str) -> torch.Tensor:
-        """What a head adds to the interpolation: (B, 1, n, length) -> (B, n r, length), row r j at row j."""
+        """Correction that a head adds to the interpolation: (B, 1, n, length) -> (B, n r, length).
+
+        Row r j of the result lies at row j of the images.
+        """
         fine = self.heads[plane](self.extractor(images))  # (B, r, n, length)
         return fine.transpose(1, 2).flatten(1, 2)
 
     def _planes(self, planes: torch.Tensor, plane: str) -> torch.Tensor:
+        """(B, planes, D, length) -> (B, planes, D r, length)."""
         batch, count, depth, length = planes.shape
         images = planes.reshape(batch * count, 1, depth, length)
         fine = in_chunks(lambda part: self.upsampled(part, plane), images, self.held)
@@ -72,22 +78,31 @@ class DAVSR(nn.Module):
 
 
 def upsampling_head(features: int, factor: int) -> nn.Sequential:
-    """Two convolutions; the channels that come out are the r rows that one row becomes."""
+    """Two convolutions, (B, features, H, W) -> (B, r, H, W): channel k is thin row k of each thick row."""
     return nn.Sequential(
         nn.Conv2d(features, features, 3, padding=1), nn.ReLU(), nn.Conv2d(features, factor, 3, padding=1)
     )
 
 
 def in_plane_pair(images: torch.Tensor, factor: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Degrade images along their rows as slices are thickened: (B, 1, H, W) -> low (B, 1, n, W) and truth.
+    """Training pair for the adaptation: images degraded along their rows, and the images themselves.
 
-    Row j of the low one is the mean over the width of `factor` rows around row ``factor j`` of the truth
-    (B, 1, ``factor (n - 1) + 1``, W).
+    Parameters
+    ----------
+    images : Tensor, shape (B, 1, H, W)
+    factor : int
+        Upsampling factor r.
+
+    Returns
+    -------
+    low : Tensor, shape (B, 1, n, W)
+        Row j is the mean over a width of r rows, centred on row r j of `truth`.
+    truth : Tensor, shape (B, 1, r (n - 1) + 1, W)
     """
     first = factor // 2
     count = (images.shape[2] - 2 * first - 1) // factor + 1
     reach = factor * (count - 1) + 1
-    # Sums, not a convolution: autocast would make it coarse.
+    # Sums instead of a convolution, which autocast would compute with reduced precision.
     parts = [images[:, :, k : k + reach : factor] for k in range(2 * first + 1)]
     if factor % 2 == 0:
         parts = [(parts[0] + parts[-1]) / 2, *parts[1:-1]]
@@ -95,12 +110,12 @@ def in_plane_pair(images: torch.Tensor, factor: int) -> tuple[torch.Tensor, torc
 
 
 def in_plane_prediction(network: DAVSR, low: torch.Tensor) -> torch.Tensor:
-    """The axial head's upsampling of low images (B, 1, n, W): (B, 1, r (n - 1) + 1, W)."""
+    """Upsample low images with the axial head: (B, 1, n, W) -> (B, 1, r (n - 1) + 1, W)."""
     count = network.factor * (low.shape[2] - 1) + 1
     linear = F.interpolate(low, (count, low.shape[3]), mode="bilinear", align_corners=True)
     return linear + network.upsampled(low, "axial")[:, None, :count]
 
 
 def window_for(factor: int = 5, depth: int = 8, **_: Any) -> WindowSpec:
-    """Windows of a DA-VSR built with these arguments."""
+    """Window specification of a DA-VSR built with these arguments."""
     return window_spec(factor, depth, multiple=1, margin=16)

@@ -1,8 +1,8 @@
-"""MPU-Net: progressive upsampling network (Liu et al., MICCAI 2020), after the description of its paper.
+"""MPU-Net: progressive upsampling network (Liu et al., MICCAI 2020), after the description in its paper.
 
-Known are the encoder-decoder and the progressive upsampling along z; a single stream, as in the RPLHR-CT
-paper. Widths, three levels, the sizes along z on the way and the linear interpolation under the output are
-ours.
+The paper describes the encoder-decoder and the progressive upsampling along z; as in the RPLHR-CT paper,
+there is a single stream. It leaves open the following, chosen here: the layers' widths, three levels, the
+numbers of slices at each level, and linear interpolation to which the output is added.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .window_spec import WindowSpec, window_spec
 
 
 class MPUNet(nn.Module):
-    """Encoder that halves the in-plane size twice; decoder that restores it and refines the slices with it.
+    """An encoder that halves the in-plane size twice; a decoder that restores it while adding slices.
 
     Parameters
     ----------
@@ -28,13 +28,13 @@ class MPUNet(nn.Module):
     depth : int
         Thick slices in a window (D).
     features : int
-        Channels at full in-plane size; twice and four times as many at the half and the quarter.
+        Channels at full in-plane size; twice as many at half, four times as many at a quarter.
     """
 
     def __init__(self, factor: int = 5, depth: int = 4, features: int = 16):
         super().__init__()
         self.window = window_for(factor, depth)
-        halfway = math.ceil(math.sqrt(factor))  # 3 of 5: two steps of about the same ratio
+        halfway = math.ceil(math.sqrt(factor))  # for factor 5: 3, so that both steps have a similar ratio
         self.slices = [(depth - 1) * step + 1 for step in (halfway, factor)]
         widths = [features, 2 * features, 4 * features]
         self.encoder = nn.ModuleList(
@@ -61,7 +61,7 @@ class MPUNet(nn.Module):
 
 
 def resized(x: torch.Tensor, size: tuple[int, int, int]) -> torch.Tensor:
-    """Nearest pixels in the plane, linear along z with the end slices in place."""
+    """Resize to (D, H, W): nearest neighbour in-plane, linear along z with fixed end slices."""
     x = F.interpolate(x, (x.shape[2], *size[1:]), mode="nearest")
     place = torch.linspace(0, x.shape[2] - 1, size[0], device=x.device)
     low = place.long().clamp(max=x.shape[2] - 2)
@@ -80,5 +80,5 @@ def double_conv(inputs: int, outputs: int) -> nn.Sequential:
 
 
 def window_for(factor: int = 5, depth: int = 4, **_: Any) -> WindowSpec:
-    """Windows of an MPU-Net built with these arguments."""
+    """Window specification of an MPU-Net built with these arguments."""
     return window_spec(factor, depth, multiple=4, margin=16)

@@ -1,7 +1,8 @@
-"""The mixed-scale dense network of SR4ZCT: a hundred layers of one feature each, all connected to all.
+"""The mixed-scale dense network (MS-D) of SR4ZCT: a hundred layers with one feature each, densely connected.
 
-Pelt and Sethian, PNAS 115(2), 2018; as SR4ZCT uses it: 3 x 3 convolutions with dilations 1 to 10 in turn,
-each over the input and all features before it, and a last 1 x 1 layer over all of them that starts at zero.
+Pelt and Sethian, PNAS 115(2), 2018, in the configuration of SR4ZCT: 3 x 3 convolutions with dilations cycling
+through 1 to 10, each over the input and all previous features, and a final 1 x 1 convolution over all of
+them, initialised with zeros.
 """
 
 from __future__ import annotations
@@ -14,18 +15,19 @@ from .window_spec import WindowSpec
 
 
 class MSD(nn.Module):
-    """Correction of planes (B, channels, H, W).
+    """Predicts the correction of interpolated planes (B, channels, H, W).
 
     Parameters
     ----------
     channels : int
-        Input channels: the interpolated plane in [0, 1], then what describes its acquisition.
+        Input channels: the interpolated plane on [0, 1], then constant channels that describe the
+        acquisition.
     layers : int
         Number of dense layers.
     dilations : int
-        Dilations 1, 2, ... that the layers take in turn.
+        The layers cycle through the dilations 1, 2, ..., `dilations`.
     mean, deviation : float
-        Of the planes' intensity, to normalise the first channel.
+        Mean and standard deviation of the planes' intensity, to normalise the first channel.
     """
 
     def __init__(
@@ -48,23 +50,24 @@ class MSD(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         for weight in self.weights:
-            # Every feature adds to all later ones: each gets the share of a layer that sees them all.
+            # Every feature contributes to all later ones, so all weights are scaled for the number of inputs
+            # of the last layer.
             nn.init.normal_(weight, std=(2.0 / (9 * (channels + layers))) ** 0.5)
 
     def forward(self, planes: torch.Tensor) -> torch.Tensor:
         """(B, channels, H, W) to (B, 1, H, W); any H and W."""
-        # Not in half precision on CPUs: backwards through one feature of a large plane, oneDNN reads beyond
-        # the end of its memory in bfloat16, and the process dies.
+        # Autocast is off on CPUs: in the backward pass of one feature of a large plane, oneDNN reads beyond
+        # the end of its memory in bfloat16 and the process crashes.
         with torch.autocast("cpu", enabled=False):
             x = torch.cat([(planes[:, :1] - self.mean) / self.deviation, planes[:, 1:]], dim=1)
             return self.head(_Dense.apply(x, self.biases, self.dilations, *self.weights))
 
 
 class _Dense(torch.autograd.Function):
-    """Input and the features of all dense layers in one buffer (B, channels + layers, H, W).
+    """The dense layers, with input and all features in one buffer (B, channels + layers, H, W).
 
-    Each layer writes its feature where the next one reads it, so that nothing is copied; backwards the same
-    with one buffer of gradients. Concatenation would keep some fifty times as much.
+    Each layer writes its feature where the next one reads it, so that nothing is copied; the backward pass
+    uses one buffer of gradients likewise. Concatenation would need about fifty times as much memory.
     """
 
     @staticmethod
@@ -73,10 +76,9 @@ class _Dense(torch.autograd.Function):
         buffer = x.new_empty(x.shape[0], channels + len(weights), *x.shape[2:], dtype=_working(x))
         buffer[:, :channels] = x
         for layer, (weight, dilation) in enumerate(zip(weights, dilations, strict=True)):
-            seen = buffer[:, : channels + layer]
-            feature = F.conv2d(
-                seen, weight.to(seen), biases[layer : layer + 1].to(seen), padding=dilation, dilation=dilation
-            )
+            inputs = buffer[:, : channels + layer]
+            bias = biases[layer : layer + 1].to(inputs)
+            feature = F.conv2d(inputs, weight.to(inputs), bias, padding=dilation, dilation=dilation)
             torch.clamp(feature, min=0, out=buffer[:, channels + layer : channels + layer + 1])
         ctx.save_for_backward(buffer, *weights)
         ctx.channels, ctx.dilations = channels, dilations
@@ -101,7 +103,7 @@ class _Dense(torch.autograd.Function):
 
 
 def _working(x: torch.Tensor) -> torch.dtype:
-    """The precision that convolutions work in: that of autocast, where it is on."""
+    """The type that convolutions compute in: that of autocast if it is enabled, else that of `x`."""
     device = x.device.type
     if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
         return torch.get_autocast_dtype(device)
@@ -109,6 +111,6 @@ def _working(x: torch.Tensor) -> torch.dtype:
 
 
 def window_for(channels: int = 1, layers: int = 100, dilations: int = 10, **_) -> WindowSpec:
-    """Its planes: any size; what lies further than the margin away has no influence."""
+    """Window specification: planes of any size; pixels beyond the margin have no influence."""
     margin = sum(1 + layer % dilations for layer in range(layers))
     return WindowSpec(None, channels, 1, 0, 1, multiple=1, tile=512, margin=margin)

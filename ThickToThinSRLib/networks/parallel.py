@@ -1,4 +1,4 @@
-"""Pieces of work side by side on the CPU, each on one thread."""
+"""Parallel work on the CPU, one item on each thread."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import torch
 
 
 def for_each(work: Callable[[Any], None], items: Sequence[Any], device: torch.device) -> None:
-    """Call `work` for every item, without gradients; on the CPU, on as many threads as PyTorch may use.
+    """Call `work` for every item without gradients; on a CPU, on as many threads as PyTorch may use.
 
-    PyTorch's own way, to split every operation between the threads and to wait for all after each, costs more
-    than it gains where operations are short, and stalls at every one of them where other programs keep a core
-    busy. Here each thread takes whole items, and its operations stay in its own cache.
+    PyTorch itself splits every operation between the threads and waits for all of them. For short operations
+    this costs more than it gains, and each operation is delayed if another program keeps a core busy. Here
+    each thread processes whole items, whose data stays in that core's cache.
     """
     threads = torch.get_num_threads()
     if device.type != "cpu" or min(threads, len(items)) < 2:
@@ -23,14 +23,14 @@ def for_each(work: Callable[[Any], None], items: Sequence[Any], device: torch.de
             work(item)
         return
 
-    # These settings belong to a thread, so that each must be told.
+    # PyTorch keeps these settings for each thread, so they must be set in every one.
     dtype, lowered = torch.get_autocast_dtype("cpu"), torch.is_autocast_enabled("cpu")
 
     def without_gradients(item: Any) -> None:
         with torch.inference_mode(), torch.autocast("cpu", dtype, enabled=lowered):
             work(item)
 
-    torch.set_num_threads(1)  # The part of the setting that is not a thread's own, the BLAS library's.
+    torch.set_num_threads(1)  # The setting of the BLAS library is global.
     try:
         for _ in _pool(threads).map(without_gradients, items):
             pass

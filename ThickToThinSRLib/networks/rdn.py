@@ -8,7 +8,7 @@ from torch import nn
 
 
 class ResidualDenseBlock(nn.Module):
-    """Convolutions that each see all before them, a 1 x 1 convolution that gathers them, plus the input."""
+    """Densely connected convolutions, a 1 x 1 convolution that fuses their features, plus the input."""
 
     def __init__(self, features: int, layers: int, growth: int):
         super().__init__()
@@ -19,21 +19,21 @@ class ResidualDenseBlock(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) -> the same."""
-        seen = x
+        features = x
         for conv in self.convs:
-            seen = torch.cat([seen, F.relu(conv(seen))], 1)
-        return self.gather(seen) + x
+            features = torch.cat([features, F.relu(conv(features))], 1)
+        return self.gather(features) + x
 
 
 class RDN(nn.Module):
-    """Two shallow convolutions, dense blocks whose results are all gathered, plus the first convolution's.
+    """Two convolutions, residual dense blocks, fusion of all blocks' features, plus the first features.
 
     Parameters
     ----------
     inputs, features : int
-        Channels that come in and that go out.
+        Input and output channels.
     blocks, layers, growth : int
-        Residual dense blocks, convolutions in each, channels that each of these adds.
+        Number of residual dense blocks, of convolutions in each, and of channels that each convolution adds.
     """
 
     def __init__(self, inputs: int, features: int, blocks: int, layers: int, growth: int):
@@ -56,18 +56,20 @@ class RDN(nn.Module):
         return self.gather(torch.cat(results, 1)) + first
 
 
-def in_chunks(network, x: torch.Tensor, numbers_per_value: int) -> torch.Tensor:
-    """Apply `network` to some images (B, C, H, W) at a time where gradients are off: it bounds the memory.
+def in_chunks(network, x: torch.Tensor, held: int) -> torch.Tensor:
+    """Apply `network` to images (B, C, H, W) in chunks that bound the memory, if gradients are off.
 
-    On a CPU larger chunks are slower: their arrays are fetched from the system anew for every layer.
+    On a CPU larger chunks would also be slower, because their arrays are allocated anew for every layer.
 
     Parameters
     ----------
-    numbers_per_value : int
-        Channels that the network holds at once, for each pixel of an image.
+    network : callable
+        Maps images to images of the same batch size.
+    held : int
+        Channels that the network keeps in memory at once, for each pixel of an image.
     """
-    numbers = 1 << (23 if x.device.type == "cpu" else 26)
-    most = numbers // (numbers_per_value * x.shape[2] * x.shape[3])
-    if torch.is_grad_enabled() or most >= len(x):
+    limit = 1 << (23 if x.device.type == "cpu" else 26)
+    chunk = limit // (held * x.shape[2] * x.shape[3])
+    if torch.is_grad_enabled() or chunk >= len(x):
         return network(x)
-    return torch.cat([network(part) for part in x.split(max(1, most))])
+    return torch.cat([network(part) for part in x.split(max(1, chunk))])

@@ -1,8 +1,9 @@
-"""ResVox: a residual voxel network (Ge et al., MICCAI 2019), after the description of its paper.
+"""ResVox: a residual voxel network (Ge et al., MICCAI 2019), after the description in its paper.
 
-Known are the 3D multi-scale residual blocks and the sub-pixel upsampling along z; the noise-reduction and
-the adversarial part are left out, as in the RPLHR-CT paper. Widths, number of blocks, the two scales of a
-block (one and two 3 x 3 x 3 convolutions) and the linear interpolation under the output are ours.
+The paper describes three-dimensional multi-scale residual blocks and sub-pixel upsampling along z; as in the
+RPLHR-CT paper, noise reduction and adversarial training are omitted. It leaves open the following, chosen
+here: the layers' widths, the number of blocks, the two scales of a block (one and two 3 x 3 x 3
+convolutions), and linear interpolation to which the output is added.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from .window_spec import WindowSpec, window_spec
 
 
 class ResVox(nn.Module):
-    """Multi-scale residual blocks on thick slices, sub-pixel upsampling, a last convolution on thin ones.
+    """Multi-scale residual blocks on thick slices, sub-pixel upsampling, and a convolution on thin slices.
 
     Parameters
     ----------
@@ -27,7 +28,7 @@ class ResVox(nn.Module):
     depth : int
         Thick slices in a window (D).
     features, thin_features : int
-        Channels of a thick and of a thin voxel.
+        Channels for each voxel of thick and of thin slices.
     blocks : int
         Residual blocks.
     """
@@ -56,7 +57,7 @@ class ResVox(nn.Module):
 
 
 class MultiScaleBlock(nn.Module):
-    """Receptive fields of 3 and of 5 voxels side by side, gathered, plus the input."""
+    """Branches with receptive fields of 3 and 5 voxels, fused by a 1 x 1 x 1 convolution, plus the input."""
 
     def __init__(self, features: int):
         super().__init__()
@@ -74,5 +75,5 @@ class MultiScaleBlock(nn.Module):
 
 
 def window_for(factor: int = 5, depth: int = 4, **_: Any) -> WindowSpec:
-    """Windows of a ResVox built with these arguments."""
+    """Window specification of a ResVox built with these arguments."""
     return window_spec(factor, depth, multiple=1, margin=16)

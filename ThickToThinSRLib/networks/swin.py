@@ -1,9 +1,9 @@
-"""Shifted-window transformer blocks, for images and volumes alike, shared by TVSRN and CTH-Net.
+"""Shifted-window transformer blocks for images and volumes, shared by TVSRN and CTH-Net.
 
-The mathematics is that of the Swin Transformer (Liu et al., ICCV 2021) with the cyclic shift, relative
-position bias and pre-normalisation of SwinIR (Liang et al., 2021). The arrangement is for speed: a block
-takes some windows at a time, few enough to stay in the processor's cache, all the way from gathering to
-writing back, and the cyclic shift is part of the gathering. Tokens are channels-last, (B, *grid, C).
+The blocks are those of the Swin Transformer (Liu et al., ICCV 2021) with the cyclic shift, relative position
+bias and pre-normalisation of SwinIR (Liang et al., ICCV Workshops 2021). For speed, a block processes a chunk
+of windows from gathering to writing back, small enough for the processor's cache; gathering the tokens of a
+window includes the cyclic shift. Tokens are channels-last, (B, *grid, C).
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from ..errors import UserError
 from .parallel import for_each
 from .windows import relative_position_index, window_kinds
 
-# Size of the largest intermediate result, attention scores or hidden layer, of the windows taken at a time.
-# On a CPU some MB stay in a cache and in memory that the allocator keeps; a GPU wants work for all its cores,
-# but no more windows at a time than the 65535 that its kernels' grids allow.
+# Elements in the largest intermediate result (attention scores or hidden layer) of a chunk of windows. On a
+# CPU a few MB stay in the cache and are reused by the allocator. A GPU needs enough work for all its cores,
+# but its kernels accept at most 65535 windows at once.
 _CPU_NUMBERS = 1 << 21
 _GPU_NUMBERS = 1 << 25
-# What the released code adds to the scores of pairs that must not meet.
+# Added to the scores of token pairs that must not attend to each other, as in the released code.
 _BLOCKED = -100.0
-# Windows of fewer tokens than this are attended to in groups, see WindowAttention.
+# Windows with fewer tokens than this are combined into groups, see WindowAttention.forward.
 _SMALLEST_PRODUCT = 16
 
 
@@ -44,7 +44,7 @@ class WindowAttention(nn.Module):
         nn.init.trunc_normal_(self.position_bias, std=0.02)
 
     def bias(self, blocked: torch.Tensor | None) -> torch.Tensor:
-        """(heads, N, N): what is added to the scaled scores of windows with this mask."""
+        """(heads, N, N): bias that is added to the scaled scores of windows with this mask."""
         index = relative_position_index(self.window, self.position_bias.device)
         bias = self.position_bias[index].permute(2, 0, 1)
         return bias.contiguous() if blocked is None else bias + _BLOCKED * blocked
@@ -55,8 +55,8 @@ class WindowAttention(nn.Module):
         qkv = linear(self.qkv, x)
         group = 1
         if x.device.type == "cpu" and tokens < _SMALLEST_PRODUCT:
-            # Products and softmax over very short rows are slow. Some windows are taken as one, in which
-            # tokens of different windows do not see each other.
+            # Matrix products and softmax over very short rows are slow. Several windows are combined into
+            # one, in which tokens of different windows do not attend to each other.
             group = math.gcd(_SMALLEST_PRODUCT // tokens, windows)
             bias = _block_diagonal(bias, group)
         # (3, windows, heads, N, C / heads), in one copy for all the products that follow
@@ -72,15 +72,15 @@ class SwinBlock(nn.Module):
     Parameters
     ----------
     channels, window, heads
-        Of the attention; `window` has one size for each axis of the grid.
+        Parameters of the attention; `window` has one size for each axis of the grid.
     shift : tuple of int
-        Displacement of the windows in each axis, 0 for none.
+        Displacement of the windows along each axis, 0 for none.
     masked : bool
-        Keep tokens apart that only the cyclic shift made neighbours.
+        Prevent attention between tokens that are neighbours only because of the cyclic shift.
     mlp_ratio : float
-        Width of the MLP's hidden layer over `channels`.
+        Width of the MLP's hidden layer relative to `channels`.
     drop_path : float
-        Probability, in training, that an image skips a residual branch.
+        Stochastic depth: probability that an image skips a residual branch in training.
     """
 
     def __init__(
@@ -94,10 +94,11 @@ class SwinBlock(nn.Module):
         drop_path: float = 0.0,
     ):
         super().__init__()
-        # Written so that a NaN is refused as well.
+        # This form of the comparison also rejects NaN.
         if not (0 <= drop_path < 1 and 1 <= channels * mlp_ratio < 1e6):
             raise UserError(
-                f"drop_path must be from 0 to under 1, mlp_ratio positive: {drop_path}, {mlp_ratio}"
+                "drop_path must be from 0 to less than 1 and mlp_ratio positive, "
+                f"not {drop_path} and {mlp_ratio}"
             )
         self.window, self.shift, self.masked, self.drop_path = window, shift, masked, drop_path
         self.attention_norm = nn.LayerNorm(channels)
@@ -107,7 +108,7 @@ class SwinBlock(nn.Module):
         self.mlp_out = nn.Linear(int(channels * mlp_ratio), channels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, *grid, C) -> the same; where gradients are off, `x` itself is overwritten and returned."""
+        """(B, *grid, C) -> the same; if gradients are off, `x` is overwritten and returned."""
         batch, *grid, channels = x.shape
         kinds = window_kinds(tuple(grid), self.window, self.shift, self.masked, x.device)
         x = x.view(batch, -1, channels)
@@ -117,16 +118,16 @@ class SwinBlock(nn.Module):
             for kind, bias in ((kind, self.attention.bias(kind.blocked)) for kind in kinds)
             for index in kind.chunks(limit)
         ]
-        kept = [self._kept(x), self._kept(x)] if self.training and self.drop_path else None
+        gains = [self._branch_gain(x), self._branch_gain(x)] if self.training and self.drop_path else None
 
-        def computed(index: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-            return self._windows(x.index_select(1, index.flatten()), len(index), bias, kept)
+        def compute(index: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+            return self._windows(x.index_select(1, index.flatten()), len(index), bias, gains)
 
         if torch.is_grad_enabled():
             order = torch.cat([index.flatten() for index, _ in chunks])
-            x = x.index_copy(1, order, torch.cat([computed(*chunk) for chunk in chunks], 1))
+            x = x.index_copy(1, order, torch.cat([compute(*chunk) for chunk in chunks], 1))
         else:
-            for_each(lambda chunk: x.index_copy_(1, chunk[0].flatten(), computed(*chunk)), chunks, x.device)
+            for_each(lambda chunk: x.index_copy_(1, chunk[0].flatten(), compute(*chunk)), chunks, x.device)
         return x.view(batch, *grid, channels)
 
     def _windows_at_a_time(self, device: torch.device) -> int:
@@ -134,23 +135,23 @@ class SwinBlock(nn.Module):
         widest = max(self.attention.heads * tokens, self.mlp_in.out_features)
         return (_CPU_NUMBERS if device.type == "cpu" else _GPU_NUMBERS) // (widest * tokens)
 
-    def _windows(self, x: torch.Tensor, windows: int, bias: torch.Tensor, kept: list | None) -> torch.Tensor:
-        """The block on tokens (B, windows * N, C) that lie in the order of their windows."""
+    def _windows(self, x: torch.Tensor, windows: int, bias: torch.Tensor, gains: list | None) -> torch.Tensor:
+        """Apply the block to tokens (B, windows * N, C) that are ordered by window."""
         batch, _, channels = x.shape
         in_windows = self.attention_norm(x).view(batch * windows, -1, channels)
         branch = self.attention(in_windows, bias).view(x.shape)
-        x = x + (branch if kept is None else branch * kept[0])
+        x = x + (branch if gains is None else branch * gains[0])
         branch = linear(self.mlp_out, F.gelu(linear(self.mlp_in, self.mlp_norm(x))))
-        return x + (branch if kept is None else branch * kept[1])
+        return x + (branch if gains is None else branch * gains[1])
 
-    def _kept(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, 1, 1): 0 for images that skip the branch, else a factor that keeps the expectation."""
+    def _branch_gain(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, 1, 1): 0 for images that skip the branch, else 1 / (1 - drop_path) to preserve the mean."""
         keep = 1.0 - self.drop_path
         return x.new_empty(len(x), 1, 1).bernoulli_(keep) / keep
 
 
 class SwinGroup(nn.Module):
-    """Blocks with windows unshifted and shifted in turn, then a convolution if any; plus the input."""
+    """Blocks with alternately unshifted and shifted windows, an optional convolution, plus the input."""
 
     def __init__(self, blocks: list[SwinBlock], conv: nn.Module | None = None):
         super().__init__()
@@ -159,7 +160,7 @@ class SwinGroup(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, *grid, C) -> the same."""
-        y = x.clone()  # The blocks overwrite their input where gradients are off.
+        y = x.clone()  # The blocks overwrite their input if gradients are off.
         for block in self.blocks:
             y = block(y)
         if self.conv is not None:
@@ -168,16 +169,16 @@ class SwinGroup(nn.Module):
 
 
 class SwinStack(nn.Module):
-    """LayerNorm, groups of four blocks, LayerNorm: the transformer of both networks' decoders.
+    """LayerNorm, groups of blocks, LayerNorm: the two-dimensional transformer of both networks.
 
     Parameters
     ----------
     channels, window, heads, masked, mlp_ratio
-        Of every block; `window` is the side of the square windows.
+        Parameters of every block; `window` is the side of the square windows.
     groups, blocks : int
         Number of residual groups, and of blocks in each.
     drop_path : float
-        Rate of the last block; it grows linearly from 0 at the first.
+        Stochastic depth: rate of the last block; it increases linearly from 0 at the first block.
     shifted : bool
         Shift the windows of every second block by half a window.
     conv : bool
@@ -221,25 +222,26 @@ class SwinStack(nn.Module):
 
 
 def channels_last(conv: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """Apply a 2D or 3D convolution to (B, *grid, C), without moving the numbers."""
+    """Apply a 2D or 3D convolution to channels-last tokens (B, *grid, C)."""
     return conv(x.movedim(-1, 1)).movedim(1, -1).contiguous()
 
 
 def linear(layer: nn.Linear, x: torch.Tensor) -> torch.Tensor:
-    """`layer` on (..., C)."""
+    """Apply a linear layer to (..., C)."""
     rows = x.numel() // x.shape[-1]
     onednn = x.device.type == "cpu" and x.dtype == torch.float32 and torch.backends.mkldnn.is_available()
     if not onednn or torch.is_grad_enabled() or rows % 16:
         return layer(x)
-    # The same product as a 1 x 1 convolution of 16 images (PyTorch keeps smaller batches from oneDNN): up to
-    # twice as fast as the BLAS library's product, which does not use all of some processors' instructions.
+    # The same product as a 1 x 1 convolution of 16 images (PyTorch does not use oneDNN for smaller batches).
+    # It is up to twice as fast as the matrix product of the BLAS library, which does not use all instructions
+    # of some processors.
     images = x.reshape(16, 1, rows // 16, -1).permute(0, 3, 1, 2)
     y = F.conv2d(images, layer.weight[:, :, None, None], layer.bias)
     return y.permute(0, 2, 3, 1).reshape(*x.shape[:-1], -1)
 
 
 def initialize(module: nn.Module) -> None:
-    """The Swin Transformer's start values; for ``Module.apply``."""
+    """Initial weights of the Swin Transformer; for ``Module.apply``."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         nn.init.zeros_(module.bias)
@@ -248,10 +250,10 @@ def initialize(module: nn.Module) -> None:
 def _attend(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bias: torch.Tensor, scale: float
 ) -> torch.Tensor:
-    """Softmax attention, (n, heads, N, c) each; `bias` (heads, N, N) is added to the scaled scores."""
+    """Softmax attention of q, k, v (n, heads, N, c); `bias` (heads, N, N) is added to the scaled scores."""
     if q.device.type != "cpu":
         return F.scaled_dot_product_attention(q, k, v, bias, scale=scale)
-    # With so few tokens a window, plain batched products are faster on a CPU than the fused kernel.
+    # For so few tokens in a window, plain batched products are faster on a CPU than the fused kernel.
     scores = torch.matmul(q, k.transpose(-2, -1))
     if torch.is_grad_enabled():
         return torch.add(bias, scores, alpha=scale).softmax(-1) @ v
@@ -260,7 +262,7 @@ def _attend(
 
 
 def _block_diagonal(bias: torch.Tensor, group: int) -> torch.Tensor:
-    """(heads, N, N) -> (heads, group N, group N), minus infinity outside the diagonal blocks."""
+    """Repeat (heads, N, N) on the diagonal of (heads, group N, group N), with minus infinity elsewhere."""
     heads, tokens, _ = bias.shape
     wide = bias.new_full((heads, group, tokens, group, tokens), float("-inf"))
     for i in range(group):

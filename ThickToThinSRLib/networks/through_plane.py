@@ -1,4 +1,4 @@
-"""What TVSRN and CTH-Net share besides Swin blocks: the through-plane views, slice positions, the head."""
+"""Parts of TVSRN and CTH-Net besides Swin blocks: through-plane views, positional encoding, output head."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from torch import nn
 
 from .swin import SwinStack
 
-VIEW = 8  # pixels: neighbours along the view's normal that the through-plane attention takes as channels
+VIEW = 8  # pixels: neighbouring sagittal or coronal planes whose values become channels of one image
 
 
 class ThroughPlane(nn.Module):
-    """Through-plane attention: one transformer on sagittal and on coronal images, the results added.
+    """Through-plane attention: one transformer on sagittal and coronal images; the results are added.
 
-    Eight neighbouring sagittal (coronal) planes form one image, slices by rows (columns), with 8 C channels.
+    Eight neighbouring sagittal (coronal) planes form one image of slices by rows (columns) with 8 C channels.
 
     Parameters
     ----------
     slices, channels : int
-        Of the tokens (D' and C).
+        Numbers D' of thin slices and C of channels.
     window, groups, blocks, **swin
-        Of the transformer, see :class:`SwinStack`.
+        Parameters of the transformer, see :class:`SwinStack`.
     """
 
     def __init__(self, slices: int, channels: int, window: int, groups: int, blocks: int, **swin):
         super().__init__()
-        # The released code does not shift windows that are as high as the image.
+        # As released, windows that cover all slices are not shifted.
         shifted = slices > window
         self.stack = SwinStack(channels * VIEW, window, groups=groups, blocks=blocks, shifted=shifted, **swin)
 
@@ -45,7 +45,7 @@ class ThroughPlane(nn.Module):
 
 
 def head(channels: int) -> nn.Sequential:
-    """Channels of one thin voxel to its intensity: the last two 1 x 1 x 1 convolutions."""
+    """Output head: channels of one thin voxel to its intensity (two 1 x 1 x 1 convolutions)."""
     return nn.Sequential(nn.Linear(channels, 16), nn.LeakyReLU(0.01), nn.Linear(16, 1))
 
 
@@ -56,7 +56,7 @@ def padded(slices: int, window: int) -> int:
 
 @lru_cache(maxsize=16)
 def slice_positions(slices: int, channels: int, device: torch.device) -> torch.Tensor:
-    """(D', C): sinusoidal code of the slice index, base 10000; even channels sine, odd ones cosine."""
+    """(D', C): sinusoidal encoding of the slice index, base 10000; sine in even channels, cosine in odd."""
     with torch.inference_mode(False):
         channel = torch.arange(channels, dtype=torch.float64)
         angle = torch.arange(slices)[:, None] / 10000.0 ** (channel // 2 * 2 / channels)

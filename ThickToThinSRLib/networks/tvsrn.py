@@ -2,8 +2,9 @@
 
 Yu et al., "RPLHR-CT dataset and transformer baseline for volumetric super-resolution from CT scans",
 MICCAI 2022.
-With the default arguments the module computes what the authors' released code computes, whose details differ
-from the paper; with `learned_mask_tokens` the mask tokens are learned, as the paper says.
+
+With the default arguments the module computes the same as the authors' released code, which differs from the
+paper in details; with `learned_mask_tokens` the mask tokens are learned, as in the paper.
 """
 
 from __future__ import annotations
@@ -33,11 +34,12 @@ class TVSRN(nn.Module):
     factor : int
         Upsampling factor r along the through-plane axis.
     depth : int
-        Thick slices in a window (D). D' = (D - 1) r + 1, padded to the through-plane windows, are computed.
+        Thick slices in a window (D). The decoders compute D' thin slices: (D - 1) r + 1, padded to a multiple
+        of the through-plane window.
     channels : int
         Channels of each slice (C).
     encoder_blocks : int
-        Blocks of the encoder's only group.
+        Blocks of the encoder's single group.
     through_plane_groups, in_plane_groups : int
         Residual groups of the through-plane attention block (TAB) and of the in-plane decoder.
     decoder_blocks : int
@@ -47,15 +49,21 @@ class TVSRN(nn.Module):
     heads : int
         Attention heads of every block.
     mlp_ratio : float
-        Width of the MLPs' hidden layers over their inputs'.
+        Width of the MLPs' hidden layers relative to their inputs.
     drop_path : float
         Stochastic depth in training: rate of the last block of each transformer.
     learned_mask_tokens : bool
-        Learn the tokens that stand for the missing slices, as in the paper. The released code never
-        registered them as parameters: they stayed zero, and its checkpoints hold none.
+        Learn the tokens of the missing slices, as in the paper. The released code does not register them as
+        parameters, so they remain zero and its checkpoints contain none.
     variant : {"full", "without_tab", "encoder_only", "vit_encoder"}
-        The ablations of the paper's Table 1: without the through-plane attention block; the encoder alone
-        with sub-pixel upsampling (there 8 blocks and 32 channels); a plain vision transformer in its place.
+        The full network, or an ablation of the paper's Table 1: without the through-plane attention block;
+        the encoder alone with sub-pixel upsampling (8 blocks and 32 channels in the paper); a plain vision
+        transformer.
+
+    Raises
+    ------
+    UserError
+        If an argument has an impossible value.
     """
 
     def __init__(
@@ -123,13 +131,14 @@ class TVSRN(nn.Module):
         x = x.flatten(3)  # (B, H, W, D' C), channel d C + c
         x = x + self.in_plane(x)
         x = x + tokens.flatten(3)
-        # The released code takes the channels d C + c for c D' + d from here on; checkpoints depend on it.
+        # As in the released code, channels in the order d C + c are read here as c D' + d; checkpoints depend
+        # on it.
         x = x.unflatten(3, (self.channels, self.slices))  # (B, H, W, C, D')
         x = self.head(x[..., first : first + count].transpose(3, 4))  # (B, H, W, outputs, 1)
         return x.permute(0, 4, 3, 1, 2).contiguous()
 
     def _project(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, D, H, W) -> (B, H, W, D C): every 8 x 8 patch of all slices through one linear layer."""
+        """(B, D, H, W) -> (B, H, W, D C): a linear layer on every 8 x 8 patch of all slices."""
         x = x.unflatten(2, (-1, PATCH)).unflatten(4, (-1, PATCH))  # (B, D, rows, 8, columns, 8)
         x = x.permute(0, 2, 4, 1, 3, 5).flatten(3)  # (B, rows, columns, D 8 8)
         x = self.patch_projection(x)
@@ -138,7 +147,7 @@ class TVSRN(nn.Module):
         return x.flatten(3, 4).flatten(1, 2)
 
     def _tokens(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, H, W, D C) -> (B, H, W, D', C): visible slices r apart, mask tokens between, positions."""
+        """(B, H, W, D C) -> (B, H, W, D', C): thick slices, mask tokens between them, positional encoding."""
         visible = torch.arange(self.depth, device=x.device) * self.factor
         base = slice_positions(self.slices, self.channels, x.device).to(x.dtype)  # (D', C)
         if self.mask_tokens is not None:
@@ -156,14 +165,14 @@ def window_for(
     variant: str = "full",
     **_: Any,
 ) -> WindowSpec:
-    """Windows of a TVSRN built with these arguments."""
-    # Windows miss what lies beyond a tile's border; 16 pixels inside, the prediction hardly depends on it.
+    """Window specification of a TVSRN built with these arguments."""
+    # At 16 pixels from the border of a tile, the prediction hardly depends on what lies outside.
     patch = VIT_PATCH if variant == "vit_encoder" else PATCH
     return window_spec(factor, depth, multiple=math.lcm(patch, window, through_plane_window), margin=16)
 
 
 def from_authors_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The authors' state dict under this module's names, without the buffers that depend on the crop."""
+    """The authors' state dict under this module's names, without the buffers that depend on the crop size."""
     names = [
         (r"LP\.(weight|bias)", r"patch_projection.\1"),
         *swin_stack_names("Encoder", "encoder"),
@@ -172,5 +181,5 @@ def from_authors_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor
         (r"conv_before_upsample\.0\.(weight|bias)", r"head.0.\1"),
         (r"conv_last\.(weight|bias)", r"head.2.\1"),
     ]
-    # Their 1 x 1 convolutions are linear layers here.
+    # The authors' 1 x 1 convolutions are linear layers here.
     return renamed(state, names, linear=("patch_projection.weight", "head.0.weight", "head.2.weight"))

@@ -1,8 +1,8 @@
-"""Parts of the ablated TVSRNs of the RPLHR-CT paper's Table 1.
+"""Parts of the TVSRN ablations in Table 1 of the RPLHR-CT paper (Yu et al., MICCAI 2022).
 
-Their code was not released: they follow the table's description. Their numbers of weights are above the
-paper's; a count without the first layer comes close for the encoder alone (1.62 M against 1.58 M), and leaves
-0.1 M without TAB and 0.5 M with the ViT encoder unexplained.
+The code of the ablations was not released; this follows the description in the table. All have more weights
+than stated in the paper. Without the first layer, the encoder alone comes close (1.62 M, paper 1.58 M); a
+difference of 0.1 M without TAB and of 0.5 M with the ViT encoder remains unexplained.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from torch import nn
 from .window_spec import WindowSpec
 
 VIT_PATCH = 16  # pixels
-_SUBPIXEL_CHANNELS = 8  # of a thin voxel, as many as in the full network
+_SUBPIXEL_CHANNELS = 8  # for each thin voxel, as in the full network
 
 
 class Subpixel(nn.Module):
-    """Channels of a pixel to those of its thin slices: sub-pixel upsampling along z."""
+    """Sub-pixel upsampling along z: channels of a pixel to channels of its thin voxels."""
 
     def __init__(self, channels: int, slices: int):
         super().__init__()
@@ -30,10 +30,11 @@ class Subpixel(nn.Module):
 
 
 class ViTEncoder(nn.Module):
-    """A vision transformer on patches of 1 x 16 x 16, with sub-pixel upsampling in all three axes.
+    """A vision transformer on patches of 1 x 16 x 16 voxels, with sub-pixel upsampling along all three axes.
 
-    Tokens of 512 channels and 8 layers are the paper's. Its 17.15 M weights imply MLPs twice as wide as the
-    tokens. Positions are sinusoidal, so that a network trained on crops runs on images of any size.
+    The paper states tokens of 512 channels and 8 layers; its 17.15 M weights imply MLPs twice as wide as the
+    tokens. Positional encodings are sinusoidal, so that a network trained on crops accepts images of any
+    size.
     """
 
     def __init__(self, factor: int, channels: int = 512, layers: int = 8, heads: int = 8):
@@ -64,13 +65,13 @@ class ViTEncoder(nn.Module):
         fine = self.subpixel(self.norm(tokens)).unflatten(1, grid)
         fine = fine.unflatten(4, (self.factor, VIT_PATCH, VIT_PATCH))  # (B, D, rows, columns, r, 16, 16)
         fine = fine.permute(0, 1, 4, 2, 5, 3, 6).flatten(5, 6).flatten(3, 4).flatten(1, 2)  # (B, D r, H, W)
-        # Thick slice j becomes the thin slices around r j.
+        # Thick slice j becomes the r thin slices around thin slice r j.
         first = window.first_output + self.factor // 2
         return fine[:, first : first + window.outputs]
 
 
 def _positions(shape: tuple[int, ...], device: torch.device) -> torch.Tensor:
-    """(D, rows, columns, C): a quarter of the channels each for slice, row and column, sine and cosine."""
+    """(D, rows, columns, C): sinusoidal encoding, a quarter of the channels for each of the three axes."""
     *grid, channels = shape
     quarter = channels // 4
     angles = 10000.0 ** (-torch.arange(quarter // 2, device=device) * 2 / quarter)

@@ -1,6 +1,7 @@
-"""A small U-Net for planes that hold the through-plane axis: the fast network of SR4ZCT.
+"""A small U-Net for coronal and sagittal planes: the fast network of SR4ZCT.
 
-After Ronneberger et al., MICCAI 2015, without normalisation; it predicts what an interpolated plane lacks.
+After Ronneberger et al., MICCAI 2015, without normalisation. It predicts the correction of interpolated
+planes.
 """
 
 from __future__ import annotations
@@ -11,24 +12,25 @@ from torch import nn
 
 from .window_spec import WindowSpec
 
-# The network also sees what stands out from the mean of this many pixels around, magnified: differences of
-# some ten HU, which it is to correct, are small against the range from air to bone.
+# The second input channel is the difference from the local mean over this many pixels, amplified: the
+# differences to be corrected are some ten HU, small compared with the range from air to bone.
 _AROUND, _DETAIL = 9, 20.0
 
 
 class UNet(nn.Module):
-    """Correction of planes (B, channels, H, W).
+    """Predicts the correction of interpolated planes (B, channels, H, W).
 
     Parameters
     ----------
     channels : int
-        Input channels: the interpolated plane in [0, 1], then what describes its acquisition.
+        Input channels: the interpolated plane on [0, 1], then constant channels that describe the
+        acquisition.
     width : int
         Features at full resolution; they double at every level.
     levels : int
-        Times the resolution is halved.
+        Number of times the resolution is halved.
     mean, deviation : float
-        Of the planes' intensity, to normalise the first channel.
+        Mean and standard deviation of the planes' intensity, to normalise the first channel.
     """
 
     def __init__(
@@ -51,10 +53,10 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(width, 1, 1)
         for layer in self.modules():
             if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
-                # Without normalisation, signals would fade on their way through some fourteen layers.
+                # Without normalisation, default weights would attenuate the signal over some fourteen layers.
                 nn.init.kaiming_normal_(layer.weight, mode="fan_in", nonlinearity="relu")
                 nn.init.zeros_(layer.bias)
-        # Untrained, it corrects nothing.
+        # The untrained network predicts no correction (its output is zero).
         nn.init.zeros_(self.head.weight)
 
     def forward(self, planes: torch.Tensor) -> torch.Tensor:
@@ -62,20 +64,21 @@ class UNet(nn.Module):
         height, width = planes.shape[2:]
         multiple = self.window.multiple
         intensity = planes[:, :1].contiguous()
-        # Along rows, then along columns: at once it takes as long as the rest of the network on a CPU.
+        # First along rows, then along columns: a two-dimensional mean would take as long as the rest of the
+        # network on a CPU.
         around = F.avg_pool2d(intensity, (1, _AROUND), 1, (0, _AROUND // 2), count_include_pad=False)
         around = F.avg_pool2d(around, (_AROUND, 1), 1, (_AROUND // 2, 0), count_include_pad=False)
         detail = ((intensity - around) * _DETAIL).clamp(-6.0, 6.0)
         x = torch.cat([(intensity - self.mean) / self.deviation, detail, planes[:, 1:]], dim=1)
         x = F.pad(x, (0, -width % multiple, 0, -height % multiple), mode="replicate")
-        kept = []
+        skips = []
         for block in self.down[:-1]:
             x = block(x)
-            kept.append(x)
+            skips.append(x)
             x = F.max_pool2d(x, 2)
         x = self.down[-1](x)
-        for level in reversed(range(len(kept))):
-            x = self.merge[level](torch.cat([kept.pop(), self.up[level](x)], dim=1))
+        for level in reversed(range(len(skips))):
+            x = self.merge[level](torch.cat([skips.pop(), self.up[level](x)], dim=1))
         return self.head(x)[:, :, :height, :width]
 
 
@@ -89,10 +92,11 @@ def _block(before: int, after: int) -> nn.Sequential:
 
 
 def window_for(channels: int = 1, width: int = 16, levels: int = 3, **_) -> WindowSpec:
-    """Its planes: any size (it pads); what lies further than the margin away has no influence.
+    """Window specification: planes of any size (padded inside); pixels beyond the margin have no influence.
 
-    On each level 2 convolutions down and 2 up reach a pixel of that level each, the lowest level's only 2;
-    where the cells of that level lie adds up to one of them.
+    At each level, two convolutions on the way down and two on the way up reach one pixel of that level each;
+    at the lowest level there are only two. The alignment of the pooling grid adds up to one pixel of the
+    lowest level.
     """
     margin = _AROUND // 2 + sum(4 << level for level in range(levels)) + (3 << levels)
     return WindowSpec(None, channels, 1, 0, 1, multiple=1 << levels, tile=96, margin=margin)

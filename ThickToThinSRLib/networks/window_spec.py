@@ -1,4 +1,4 @@
-"""What the sliding window has to know about a network."""
+"""The window specification of a network, used by sliding-window inference and training."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from ..errors import UserError
 
 @dataclass(frozen=True)
 class WindowSpec:
-    """The windows that a network reads and predicts; all a caller needs besides the module itself.
+    """Input and output windows of a network: all that a caller needs besides the module itself.
 
     Attributes
     ----------
     factor : int or None
-        Upsampling factor r: thick slice i lies at thin slice ``r i``. None: any target spacing; windows are
-        then channels of one thick slice, in and out.
+        Upsampling factor r: thick slice i lies at thin slice ``r i``. None if the network works for any
+        target spacing; `depth` and `outputs` are then input and output channels for one thick slice.
     depth : int
-        Thick slices that one window reads (D).
+        Thick slices in one window (D).
     stride : int
         Thick slices from one window to the next in the released test loops.
     first_output : int
-        Thin index, counted from the window's first thick slice, of its first predicted slice.
+        Index of the first predicted thin slice, counted from the window's first thick slice.
     outputs : int
-        Thin slices that one window predicts.
+        Thin slices that are predicted from one window.
     multiple : int
-        Height and width of a tile must be multiples of this, in pixels.
+        Height and width of a tile must be multiples of this number of pixels.
     tile : int
-        Side of the in-plane crops in training, pixels; the tiles of the released test loops.
+        Side of the in-plane training crops, and of the tiles in the released test loops, pixels.
     margin : int
-        Border of a tile, in pixels, whose prediction is to be discarded.
+        Width of a tile's border whose prediction must be discarded, pixels.
     """
 
     factor: int | None
@@ -42,7 +42,7 @@ class WindowSpec:
     margin: int
 
     def check(self, shape: tuple[int, ...]) -> None:
-        """Raise a UserError unless `shape` is that of an input: (B, 1, depth, H, W)."""
+        """Raise a UserError unless `shape` is that of a valid input: (B, 1, depth, H, W)."""
         fits = len(shape) == 5 and tuple(shape[1:3]) == (1, self.depth)
         if not fits or any(size < 1 or size % self.multiple for size in shape[3:]):
             raise UserError(
@@ -52,17 +52,19 @@ class WindowSpec:
 
 
 def window_spec(factor: int, depth: int, *, multiple: int, margin: int, tile: int = 256) -> WindowSpec:
-    """Windows of a network that reads `depth` thick slices and trims r - r // 2 thin slices at either end.
+    """Windows of a network that takes `depth` thick slices and trims r - r // 2 thin slices at each end.
 
-    Windows `depth` - 2 thick slices apart then leave no thin slice out between them, whatever the factor.
+    With this trimming, windows with a stride of `depth` - 2 thick slices leave no gap, for any factor.
 
     Raises
     ------
     UserError
-        If `factor` is under 2, or `depth` under 3, where nothing would remain after trimming.
+        If `factor` is less than 2, or `depth` less than 3, so that no slices would remain after trimming.
     """
     if factor < 2 or depth < 3:
-        raise UserError(f"a network needs a factor of 2 or more and 3 or more slices, not {factor}, {depth}")
+        raise UserError(
+            f"a network needs a factor of 2 or more and a depth of 3 or more slices, not {factor} and {depth}"
+        )
     first = factor - factor // 2
     outputs = (depth - 1) * factor + 1 - 2 * first
     return WindowSpec(factor, depth, depth - 2, first, outputs, multiple, tile, margin)

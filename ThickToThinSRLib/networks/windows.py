@@ -1,4 +1,4 @@
-"""Attention windows over an image or a volume: which tokens they hold, and which pairs must not meet."""
+"""Attention windows over an image or a volume: the tokens in them and the masks between tokens."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class WindowKind:
     blocked: torch.Tensor | None
 
     def chunks(self, windows: int) -> Iterator[torch.Tensor]:
-        """`index` in pieces of at most this many windows."""
+        """`index` in chunks of at most this many windows."""
         return iter(self.index.split(max(1, windows)))
 
 
@@ -38,20 +38,21 @@ def window_kinds(
     masked: bool,
     device: torch.device,
 ) -> tuple[WindowKind, ...]:
-    """The windows of a grid after a cyclic shift, sorted by the mask they need.
+    """The windows of a grid after a cyclic shift, grouped by the mask they need.
 
-    A shifted window at the end of an axis holds tokens from both ends of the grid, which are no neighbours.
-    With `masked` they are kept apart (Liu et al., Swin Transformer, ICCV 2021, section 3.2). Only such
-    windows need a mask, and only 2^d different ones exist, so no window carries one of its own.
+    After the shift, a window at the end of an axis contains tokens from both ends of the grid, which are not
+    neighbours. With `masked` they do not attend to each other (Liu et al., Swin Transformer, ICCV 2021,
+    section 3.2). Only such windows need a mask. In d dimensions there are at most 2^d different masks, so the
+    windows share them.
 
     Parameters
     ----------
-    shape
-        Size of the grid in each axis, a multiple of `window`.
-    window, shift
-        Size of the windows and their displacement, in tokens, in each axis.
+    shape : tuple of int
+        Size of the grid along each axis, a multiple of `window`.
+    window, shift : tuple of int
+        Size and displacement of the windows along each axis, in tokens.
     """
-    # Made outside inference mode, because the cache also serves training.
+    # Created outside inference mode, because the cache is also used in training.
     with torch.inference_mode(False):
         position = torch.arange(math.prod(shape), device=device).view(shape)
         index = _partition(position.roll([-s for s in shift], list(range(len(shape)))), window)
@@ -59,10 +60,10 @@ def window_kinds(
             return (WindowKind(index, None),)
         side = torch.zeros(shape, dtype=torch.long, device=device)
         for axis, moved in enumerate(shift):
-            if moved:  # The last `moved` rows after the shift come from the other end.
+            if moved:  # After the shift, the last `moved` rows come from the other end.
                 side.narrow(axis, shape[axis] - moved, moved).add_(1 << axis)
         side = _partition(side, window)
-        # Windows differ in their mask by the axes along which they join two ends.
+        # The mask of a window depends on the axes along which it joins two ends.
         joins = side[:, -1] - side[:, 0]
         kinds = []
         for join in joins.unique().tolist():
@@ -77,19 +78,19 @@ def window_kinds(
 def relative_position_index(window: tuple[int, ...], device: torch.device) -> torch.Tensor:
     """(N, N) int64: row of the relative position bias table for query i and key j.
 
-    The table lists the displacements -w+1 ... w-1 of every axis, the last axis fastest.
+    The rows of the table are the displacements -w+1 ... w-1 along each axis, the last axis fastest.
     """
     with torch.inference_mode(False):
         axes = [torch.arange(size, device=device) for size in window]
-        place = torch.stack(torch.meshgrid(*axes, indexing="ij")).flatten(1)
-        index = torch.zeros(place.shape[1], place.shape[1], dtype=torch.long, device=device)
-        for size, along in zip(window, place, strict=True):
+        positions = torch.stack(torch.meshgrid(*axes, indexing="ij")).flatten(1)
+        index = torch.zeros(positions.shape[1], positions.shape[1], dtype=torch.long, device=device)
+        for size, along in zip(window, positions, strict=True):
             index = index * (2 * size - 1) + (along[:, None] - along[None, :] + size - 1)
         return index
 
 
 def _partition(grid: torch.Tensor, window: tuple[int, ...]) -> torch.Tensor:
-    """(*shape) -> (windows, N), windows and their tokens both in row-major order."""
+    """(*shape) -> (windows, N): windows and their tokens, both in row-major order."""
     axes = len(window)
     split = [part for size, w in zip(grid.shape, window, strict=True) for part in (size // w, w)]
     order = [*range(0, 2 * axes, 2), *range(1, 2 * axes, 2)]

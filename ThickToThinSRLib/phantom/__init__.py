@@ -1,7 +1,7 @@
-"""A digital thorax phantom: continuous anatomy from a seed, scanned at any spacing with any slice profile.
+"""A digital thorax phantom: anatomy from a random seed, scanned at any slice spacing and thickness.
 
-`thorax` makes a scan; `anatomy` tells what is in it, for example where the nodules lie. Shapes are analytic
-and in millimetres; nothing of it comes from a patient.
+`thorax` makes a scan; `anatomy` describes the person in it, for example the positions of the nodules. All
+shapes are analytic, in millimetres; no patient data is used.
 """
 
 from .person import anatomy

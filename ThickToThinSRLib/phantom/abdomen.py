@@ -1,4 +1,4 @@
-"""Diaphragm domes and what lies under them: liver, stomach, spleen, fat."""
+"""Diaphragm and upper abdomen: liver, stomach, spleen, fat."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from .noise import Section
 from .trees import grow, tubes
 from .tubes import TubeLayer
 
-# centre x, y; half width, half depth; height of the dome above its rim, mm
+# Domes of the diaphragm: centre (x, y); half width and half depth; height of the dome above its rim; all in
+# mm.
 _DOMES = {
     "right": ((-65, 4), (64.5, 95), 84),
     "left": ((66, 4), (62.5, 93), 82),
@@ -18,7 +19,7 @@ _DOMES = {
 
 
 class Abdomen:
-    """Height of the domes and the organs of one person."""
+    """Diaphragm and abdominal organs of one person; `wide` and `deep` scale the trunk's width and depth."""
 
     def __init__(self, rng: np.random.Generator, wide: float, deep: float):
         right = rng.uniform(-102, -88)
@@ -43,7 +44,7 @@ class Abdomen:
         return tubes(tree, np.minimum(0.55 * tree.load ** (1 / 2.5), 5.0), step=6.0)
 
     def domes(self, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-        """Height z (y, x) of the diaphragm's upper face, and the factor from height to distance."""
+        """Height z (y, x) in mm of the diaphragm's upper surface, and the factor from height to distance."""
         x, y = grid.x[None], grid.y[:, None]
         heights = []
         for name, (centre, radii, rise) in _DOMES.items():
@@ -61,7 +62,7 @@ class Abdomen:
 
 
 class AbdomenPainter:
-    """Lays an :class:`Abdomen` onto sections of one grid."""
+    """Draws an :class:`Abdomen` on sections of one grid."""
 
     def __init__(self, abdomen: Abdomen, textures: dict[str, Section], grid: Grid):
         self.abdomen, self.grid = abdomen, grid
@@ -70,11 +71,11 @@ class AbdomenPainter:
         self.veins = TubeLayer(abdomen.vessels, grid, reach=grid.edge)
 
     def above(self, z: float) -> np.ndarray:
-        """Signed distance (y, x) in mm to the space above the diaphragm: negative above it."""
+        """Signed distance (y, x) in mm to the space above the diaphragm; negative above it."""
         return (self.height - np.float32(z)) * self.factor
 
     def paint(self, hu: np.ndarray, z: float, cavity: np.ndarray) -> None:
-        """Diaphragm and organs at height `z`, inside the trunk's cavity, in place."""
+        """Draw diaphragm and organs at height `z` inside the trunk's cavity, in place."""
         if z > self.height.max() + 2:
             return
         grid, parts = self.grid, self.abdomen
@@ -83,7 +84,7 @@ class AbdomenPainter:
         inner = np.maximum(under, cavity + 2.0)
         grid.lay(hu, -102.0 + 6 * self.middle(z) + 4 * self.coarse(z), inner)
         grid.lay(hu, 48.0, np.maximum(np.abs(above - 1.3) - 1.3, cavity))
-        # The liver touches the diaphragm; on the left a little fat lies between.
+        # The liver touches the diaphragm; on the left there is some fat in between.
         inner += np.clip(3.2 + 0.04 * grid.x[None], 1.6, 4.0)
         box = grid.box(-140, 140, -130, 130)
         x, y = grid.sub(box)

@@ -1,29 +1,30 @@
-"""The plane on which one axial section of the phantom is evaluated, and how shapes are laid onto it."""
+"""The pixel grid of an axial section of the phantom, and how shapes are drawn on it."""
 
 from __future__ import annotations
 
 import numpy as np
 
-# Origin of the polar coordinates that describe the trunk: a little behind the middle of the chest.
+# y in mm of the origin of the polar coordinates that describe the trunk: a little behind the middle of the
+# chest.
 POLAR_Y = 10.0
-ANGLES = 4096
+ANGLES = 4096  # number of directions in the polar tables
 
 
 class Grid:
-    """Pixel centres of an axial section, with their polar coordinates about the trunk's axis.
+    """Pixel centres of an axial section in Cartesian and polar coordinates.
 
     Parameters
     ----------
     x, y : ndarray, 1-D
-        Pixel centres in mm: x towards the patient's left, y towards the back (LPS).
+        Pixel centres, mm: x towards the patient's left, y towards the back (LPS).
 
     Attributes
     ----------
     edge : float
-        Width in mm over which the edge of a shape is shared between neighbouring pixels.
+        Width in mm over which the edge of a shape is blended (partial volume).
     rho, angle : ndarray, shape (y, x)
-        Distance from the trunk's axis in mm; index of the direction, 0 .. ANGLES - 1, front at ANGLES / 2,
-        the patient's left at 3 / 4 ANGLES.
+        Distance from the trunk's axis in mm; index of the direction from that axis, 0 .. ANGLES - 1: front at
+        ANGLES / 2, the patient's left at 3 / 4 ANGLES.
     """
 
     def __init__(self, x: np.ndarray, y: np.ndarray):
@@ -38,27 +39,27 @@ class Grid:
         self.angle = (turn * ANGLES).astype(np.intp) % ANGLES
 
     def box(self, left: float, right: float, front: float, back: float) -> tuple[slice, slice]:
-        """Index window (rows, columns) of the pixels inside these limits in mm."""
+        """Index window (row slice, column slice) of the pixels inside these limits in mm."""
         return (
             slice(*np.searchsorted(self.y, (front, back))),
             slice(*np.searchsorted(self.x, (left, right))),
         )
 
     def sub(self, box: tuple[slice, slice]) -> tuple[np.ndarray, np.ndarray]:
-        """Coordinates (x, y) of a window, shaped for broadcasting."""
+        """Coordinates x (1, columns) and y (rows, 1) of an index window, mm."""
         return self.x[None, box[1]], self.y[box[0], None]
 
     def cover(self, distance: np.ndarray) -> np.ndarray:
-        """Share of each pixel inside a shape, from the signed distance (mm, negative inside)."""
+        """Fraction of each pixel inside a shape, from its signed distance (mm, negative inside)."""
         return np.clip(0.5 - distance / np.float32(self.edge), 0.0, 1.0)
 
     def lay(self, hu: np.ndarray, value, distance: np.ndarray) -> None:
-        """Lay a shape of `value` HU over `hu`, in place."""
+        """Draw a shape of `value` HU over `hu`, in place, from its signed distance in mm."""
         hu += (value - hu) * self.cover(distance)
 
 
 def lay_bone(grid: Grid, hu, distance, shell: float, core, box) -> None:
-    """Lay bone over `hu[box]`: cortical bone `shell` mm thick around cancellous bone of `core` HU."""
+    """Draw cortical bone, `shell` mm thick, around cancellous bone of `core` HU over `hu[box]`, in place."""
     part = hu[box]
     part += (950.0 - part) * grid.cover(distance)
     part += (core - part) * grid.cover(distance + shell)
@@ -69,12 +70,12 @@ def _step(values: np.ndarray) -> float:
 
 
 def ellipsoid(x, y, z: float, centre, radii, axes: np.ndarray | None = None) -> np.ndarray:
-    """Approximate signed distance in mm to an ellipsoid, on the plane at height `z`.
+    """Approximate signed distance in mm (negative inside) to an ellipsoid, on the plane at height `z`.
 
     Parameters
     ----------
     x, y : ndarray
-        Coordinates, broadcastable.
+        Coordinates in mm, broadcastable.
     centre, radii : 3 floats
         Centre and semi-axes, mm.
     axes : ndarray, shape (3, 3), optional
@@ -89,7 +90,7 @@ def ellipsoid(x, y, z: float, centre, radii, axes: np.ndarray | None = None) -> 
 
 
 def turned(*directions) -> np.ndarray:
-    """Orthonormal axes (3, 3): the first follows the first direction, the second leans to the next."""
+    """Orthonormal axes (3, 3) as rows, by Gram-Schmidt from two directions and their cross product."""
     first = np.asarray(directions[0], float)
     first /= np.linalg.norm(first)
     second = np.asarray(directions[1], float)

@@ -14,7 +14,7 @@ from .tubes import TubeLayer, Tubes
 
 LOBES = ("right upper", "right middle", "right lower", "left upper", "left lower")
 
-# Lobe: end of the bronchus that feeds it and its direction; start of its veins and their direction.
+# For each lobe: end and direction of its bronchus; start and direction of its veins; positions in mm.
 _ROOTS = {
     "right upper": ((-38, 16, -12), (-0.8, 0.0, 0.6), (-42, -7, -34), (-0.6, -0.3, 0.7)),
     "right middle": ((-38, 6, -46), (-0.6, -0.7, -0.4), (-42, -7, -34), (-0.4, -0.7, -0.6)),
@@ -22,6 +22,7 @@ _ROOTS = {
     "left upper": ((44, 14, -28), (0.7, -0.5, 0.4), (42, -8, -26), (0.5, -0.5, 0.7)),
     "left lower": ((41, 30, -42), (0.4, 0.5, -0.8), (40, 28, -58), (0.6, 0.5, -0.6)),
 }
+# Main and lobar bronchi: radii and path, mm.
 _BRONCHI = (
     ((7.6, 7.0, 6.4), [(1, 15, -1), (-12, 17, -9), (-24, 18, -17)]),
     ((5.2, 4.4), [(-24, 18, -17), (-38, 16, -12)]),
@@ -36,7 +37,7 @@ _BRONCHI = (
 
 @dataclass(frozen=True)
 class Nodule:
-    """A lung nodule: centre (x, y, z) in mm (LPS), diameter in mm, HU of its middle, kind."""
+    """A lung nodule: centre (x, y, z) in mm (LPS), diameter in mm, HU, and kind (solid or ground glass)."""
 
     centre: tuple[float, float, float]
     diameter: float
@@ -45,7 +46,7 @@ class Nodule:
 
 
 class Lungs:
-    """Apex, fissures and parenchyma of one person's lungs; trees and nodules are added by the anatomy."""
+    """Apex, fissures and parenchyma of one person's lungs, without vessels, airways and nodules."""
 
     def __init__(self, rng: np.random.Generator, wide: float):
         self.wide = wide
@@ -57,20 +58,20 @@ class Lungs:
         self.base_hu = rng.uniform(-872, -850)
 
     def ceiling(self, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-        """Height z (y, x) of the apex's dome and the factor from height to distance."""
+        """Height z (y, x) in mm of the lungs' upper surface, and the factor from height to distance."""
         x, y = grid.x[None], grid.y[:, None]
         left = x > 0
         top = np.where(left, self.apex[1], self.apex[0])
         u, v = (np.abs(x) - 46 * self.wide) / 78.0, (y - 24.0) / 125.0
         form = np.sqrt(u**2 + v**2)
         height = np.where(form < 1, top - 110 * (1 - np.sqrt(np.clip(1 - form**2, 0, None))), top - 110)
-        # Forwards the dome falls as the first ribs do.
+        # Towards the front the apex slopes down like the first ribs.
         height = height - 0.42 * 12.0 * np.logaddexp(0.0, (8.0 - y) / 12.0)
         slope_y, slope_x = np.gradient(height, *grid.pixel[::-1])
         return height.astype(np.float32), (1 / np.sqrt(1 + slope_x**2 + slope_y**2)).astype(np.float32)
 
     def fissures(self, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-        """Heights z (y, x) of the oblique fissure (per side) and of the horizontal one (right side)."""
+        """Heights z (y, x) in mm of the oblique fissures (each side) and the horizontal one (right side)."""
         x, y = grid.x[None], grid.y[:, None]
         side = (x > 0).astype(int)
         across = (np.abs(x) - 70) / 50.0
@@ -81,12 +82,12 @@ class Lungs:
 
 
 class LungPainter:
-    """Lays :class:`Lungs` onto sections of one grid.
+    """Draws :class:`Lungs` on sections of one grid.
 
     Parameters
     ----------
     vessels, airways : Tubes or None
-        None while the lungs are first mapped, before the trees are grown in them.
+        None when only the outline of the lungs is needed, before the trees are grown in them.
     nodules : sequence of Nodule
     """
 
@@ -116,13 +117,13 @@ class LungPainter:
         return np.maximum(d, (np.float32(z) - self.top) * self.top_factor)
 
     def lobe(self, z: float) -> np.ndarray:
-        """Index into LOBES (y, x), whatever the lungs' outline."""
+        """Index into LOBES (y, x) for every pixel, also outside the lungs."""
         lower = z < self.oblique
         right = np.where(lower, 2, np.where(z < self.horizontal, 1, 0))
         return np.where(self.grid.x[None] > 0, np.where(lower, 4, 3), right)
 
     def parenchyma(self, z: float) -> np.ndarray:
-        """HU (y, x) of the lungs without airways and vessels, fissures included."""
+        """HU (y, x) of the lungs with fissures, without airways and vessels."""
         grid, field = self.grid, {name: section(z) for name, section in self.textures.items()}
         hu = self.lungs.base_hu + 0.28 * (grid.y[:, None] - 10.0)
         hu = hu + 9.0 * field["coarse"] + 8.0 * field["middle"] + 9.0 * field["lobule"] + 12.0 * field["fine"]
@@ -139,14 +140,14 @@ class LungPainter:
         return hu
 
     def trees(self, hu: np.ndarray, z: float, lung: np.ndarray) -> None:
-        """Vessels, then the airways' walls and lumina, in place; `lung` is the distance to the lungs."""
+        """Draw vessels and the walls and lumina of airways, in place; `lung` is the distance to the lungs."""
         hu += (38.0 - hu) * self.vessels.cover(z) * self.grid.cover(lung - 5.0)
         for airways, room in ((self.airways, self.grid.cover(lung + 1.0)), (self.central, 1.0)):
             hu += (20.0 - hu) * airways.cover(z, _wall) * room
             hu += (-1000.0 - hu) * airways.cover(z) * room
 
     def nodule(self, hu: np.ndarray, z: float) -> None:
-        """Nodules at height `z`, in place."""
+        """Draw the nodules at height `z`, in place."""
         for number, nodule in enumerate(self.nodules):
             cx, cy, cz = nodule.centre
             reach = 0.75 * nodule.diameter + 2
@@ -156,7 +157,7 @@ class LungPainter:
             x, y = self.grid.sub(box)
             x, y, up = x - cx, y - cy, z - cz
             r = np.sqrt(x**2 + y**2 + up**2) + 1e-3
-            # Lobulation by even harmonics only: the centre of mass stays at the centre.
+            # Lobulation by even harmonics only, so that the centre of mass remains at the nodule's centre.
             bumps = np.cos(2 * np.arctan2(y, x) + number) * (1 - (up / r) ** 2) * 0.09
             bumps = bumps + 0.07 * np.cos(4 * np.arctan2(y, x) + 2 * number) * (1 - (up / r) ** 2) ** 2
             d = r - 0.5 * nodule.diameter * (1 + bumps)
@@ -167,7 +168,7 @@ class LungPainter:
 
 
 def _wall(radius: np.ndarray) -> np.ndarray:
-    """Thickness in mm of the wall of airways with inner radius `radius`."""
+    """Wall thickness in mm of airways with inner radius `radius` in mm."""
     return np.clip(0.16 * radius, 0.35, 1.3)
 
 
@@ -177,19 +178,20 @@ def central_airways() -> Tubes:
 
 
 def _steepness(plane: np.ndarray, grid: Grid) -> np.ndarray:
+    """Factor (y, x) from the height above a surface z(y, x) to the distance from it."""
     slope_y, slope_x = np.gradient(plane, *grid.pixel[::-1])
     return (1 / np.sqrt(1 + slope_x**2 + slope_y**2)).astype(np.float32)
 
 
 def plant(
-    points: dict[str, np.ndarray], more: dict[str, np.ndarray], rng: np.random.Generator
+    points: dict[str, np.ndarray], vein_points: dict[str, np.ndarray], rng: np.random.Generator
 ) -> tuple[Tubes, Tubes]:
-    """Vessels and airways of all lobes.
+    """Grow the vessels and airways of all lobes.
 
     Parameters
     ----------
-    points, more : dict of lobe name to ndarray, shape (n, 3)
-        What arteries (with their airways) and what veins have to reach, mm.
+    points, vein_points : dict of lobe name to ndarray, shape (n, 3)
+        End points, in mm, of the arteries (with their airways) and of the veins.
 
     Returns
     -------
@@ -208,13 +210,13 @@ def plant(
         shift = beside(tree, outward, np.where(wide, lumen * 1.25 + artery + 0.3, lumen + artery))
         vessels.append(tubes(tree, artery, shift))
         vessels.append(_stem(lobe, tree.start[0] + shift[0], artery[0]))
-        drain = grow(more[lobe], vein, vein_heading, rng)
+        drain = grow(vein_points[lobe], vein, vein_heading, rng)
         vessels.append(tubes(drain, 0.31 * drain.load ** (1 / 2.85)))
     return Tubes.join(vessels), Tubes.join(airways)
 
 
 def _stem(lobe: str, end: np.ndarray, radius: float) -> Tubes:
-    """The artery from the hilum to where the lobe's own arteries begin."""
+    """The artery from the hilum to the start of the lobe's arteries."""
     begin = {"right": np.array((-36, 6, -21)), "left": np.array((43, 24, -12))}[lobe.split()[0]]
     middle = 0.5 * (begin + end) + np.array((-3.0 if lobe.startswith("right") else 3.0, -1.0, 0.0))
     return Tubes.along([begin, middle, end], (6.5, 5.5, radius))

@@ -1,4 +1,4 @@
-"""Heart, great vessels, trachea, gullet and the fat around them; their common outline bounds the lungs."""
+"""Mediastinum: heart, great vessels, trachea, oesophagus and fat; its outline bounds the lungs."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from .noise import Section
 from .spine import Spine
 from .tubes import TubeLayer, Tubes
 
-FAR = np.float32(30.0)
+FAR = np.float32(30.0)  # mm: distance that stands for "far outside the mediastinum"
 
-# name: (radii, path), muscles of the neck among them; x to the left, y to the back, z up from the carina, mm.
+# Name: (radii, path) in mm; x to the left, y to the back, z up from the carina. Includes muscles of the neck.
 _VESSELS = {
     "aorta": (
         (15, 16, 16, 15, 14, 13.5, 13, 12.5, 12, 11.5, 11, 10.5, 10),
@@ -57,7 +57,7 @@ _VESSELS = {
     "left inferior pulmonary vein": ((8, 7, 6.5), [(18, 18, -52), (29, 24, -54), (40, 28, -58)]),
     "left superior pulmonary vein": ((8, 7, 6.5), [(20, 2, -40), (32, -5, -34), (42, -8, -26)]),
 }  # fmt: skip
-_GULLET = ((6.5, 6.5, 7, 6.5, 7, 7.5, 9, 9),
+_OESOPHAGUS = ((6.5, 6.5, 7, 6.5, 7, 7.5, 9, 9),
            [(3, 18, 180), (2, 21, 100), (3, 27, 45), (4, 32, -8), (8, 38, -55), (12, 33, -95),
          (22, 20, -122), (36, 5, -140)])  # fmt: skip
 TRACHEA = ((8.8, 8.8, 9.2, 9.6, 8.5),
@@ -77,11 +77,11 @@ _CHAMBERS = {
 
 
 class Mediastinum:
-    """One person's heart and vessels.
+    """Heart and vessels of one person; `deep` scales the depth of the trunk.
 
     Attributes
     ----------
-    vessels, gullet : Tubes
+    vessels, oesophagus : Tubes
     chambers : list of (centre, radii, axes)
     """
 
@@ -91,7 +91,7 @@ class Mediastinum:
         self.vessels = Tubes.join(
             [Tubes.along(_jitter(rng, path), np.array(radii) * swell) for radii, path in _VESSELS.values()]
         )
-        self.gullet = Tubes.along(np.array(_GULLET[1]), _GULLET[0])
+        self.oesophagus = Tubes.along(np.array(_OESOPHAGUS[1]), _OESOPHAGUS[0])
         self.gas = rng.uniform(-40, 60, 3)
         middle = np.array((10.0, -18.0, -70.0))
         self.chambers = []
@@ -111,37 +111,46 @@ class Mediastinum:
 
 
 def _share(distance: np.ndarray, limit: float = 70.0) -> np.ndarray:
-    """What a part adds to the smooth union of parts: nothing at `limit` mm."""
+    """Contribution of a part to the smooth union of parts, from its distance; zero from `limit` mm on."""
     return np.maximum(np.exp(np.clip(-distance / 3.5, -20, 40)) - np.float32(np.exp(-limit / 3.5)), 0.0)
 
 
 def _jitter(rng: np.random.Generator, path) -> np.ndarray:
-    """The path a little displaced, except its ends, where vessels join."""
+    """The path with slightly displaced points, except the end points, where vessels join."""
     path = np.array(path, float)
     path[1:-1] += rng.normal(0, 1.0, path[1:-1].shape)
     return path
 
 
 class MediastinumPainter:
-    """Lays a :class:`Mediastinum` onto sections of one grid."""
+    """Draws a :class:`Mediastinum` on sections of one grid."""
 
     def __init__(self, parts: Mediastinum, spine: Spine, textures: dict[str, Section], grid: Grid):
         self.parts, self.spine, self.grid = parts, spine, grid
         self.middle, self.coarse = textures["middle"], textures["coarse"]
         self.vessels = TubeLayer(parts.vessels, grid, reach=12.0)
-        self.gullet = TubeLayer(parts.gullet, grid, reach=9.0)
+        self.oesophagus = TubeLayer(parts.oesophagus, grid, reach=9.0)
         self.trachea = TubeLayer(Tubes.along(TRACHEA[1], TRACHEA[0]), grid, reach=9.0)
         self.box = grid.box(-105, 125, -130, 105)
 
     def section(self, z: float) -> tuple[np.ndarray, list]:
-        """Outline of the mediastinum (signed distance, y by x) and the distances to the parts within it."""
+        """Outline of the mediastinum, and its parts, as signed distances in mm.
+
+        Returns
+        -------
+        outline : ndarray, shape (y, x)
+        distances : list
+            To vessels, oesophagus and heart (None away from it), on the window `self.box`.
+        """
         grid, box = self.grid, self.box
         x, y = grid.sub(box)
         tubes = self.vessels.distance(z)[box]
-        gullet = self.gullet.distance(z)[box]
+        oesophagus = self.oesophagus.distance(z)[box]
         heart = self._heart(x, y, z)
-        # The distance to tubes is known up to a reach only; there their share has to vanish.
-        near = _share(tubes - 2.6, self.vessels.reach - 2.6) + _share(gullet - 2.0, self.gullet.reach - 2.0)
+        # Distances to tubes are limited to the layer's reach, so their contribution must vanish there.
+        near = _share(tubes - 2.6, self.vessels.reach - 2.6) + _share(
+            oesophagus - 2.0, self.oesophagus.reach - 2.0
+        )
         near += _share(self.trachea.distance(z)[box] - 3.2, self.trachea.reach - 3.2)
         parts = []
         if heart is not None:
@@ -152,14 +161,14 @@ class MediastinumPainter:
         near += sum(_share(part) for part in parts)
         outline = np.full(grid.shape, FAR)
         outline[box] = -3.5 * np.log(near + 2e-4) + 0.25 * self.middle(z, box)
-        return outline, [tubes, gullet, heart]
+        return outline, [tubes, oesophagus, heart]
 
-    def paint(self, hu: np.ndarray, z: float, found: list) -> None:
-        """Heart, vessels, gullet and lymph nodes, over fat, in place."""
+    def paint(self, hu: np.ndarray, z: float, distances: list) -> None:
+        """Draw heart, vessels, oesophagus and lymph nodes in place; `distances` come from :meth:`section`."""
         grid, box = self.grid, self.box
         part = hu[box]
         x, y = grid.sub(box)
-        tubes, gullet, heart = found
+        tubes, oesophagus, heart = distances
         blood = 40.0 + 2.0 * self.coarse(z, box)
         thymus = ellipsoid(x, y, z, (3, -52 * self.parts.deep, 8), (24, 9, 34)) + 3 * self.middle(z, box)
         part += (-62.0 + 20 * self.middle(z, box) - part) * 0.7 * grid.cover(thymus)
@@ -174,16 +183,16 @@ class MediastinumPainter:
             grid.lay(part, 10.0, shell)
             grid.lay(part, 46.0 + 2.0 * self.coarse(z, box), muscle)
         grid.lay(part, blood, tubes)
-        grid.lay(part, 44.0, gullet)
+        grid.lay(part, 44.0, oesophagus)
         gas = np.exp(-(((z - self.parts.gas[0]) / 14.0) ** 2))
         if gas > 0.1:
-            grid.lay(part, -850.0, gullet + 3.4 + 5.0 * (1 - gas))
+            grid.lay(part, -850.0, oesophagus + 3.4 + 5.0 * (1 - gas))
         for centre, radii in self.parts.calcified:
             if abs(z - centre[2]) < radii[2] + 1:
                 grid.lay(part, 480.0, ellipsoid(x, y, z, centre, radii))
 
     def _heart(self, x, y, z):
-        """Distances to the pericardial sac and to the chambers, or None away from the heart."""
+        """Distances to the pericardium and to the chambers; None away from the heart."""
         if not -135 < z < -10:
             return None
         chambers = [ellipsoid(x, y, z, *chamber) for chamber in self.parts.chambers]
@@ -192,7 +201,7 @@ class MediastinumPainter:
         return sac, muscle + 0.6 * self.middle(z, self.box)
 
     def _column(self, x, y, z):
-        """The spine with the tissue before and beside it."""
+        """Distance to the spine with the tissue in front of it and beside it."""
         cx, cy = (float(value) for value in self.spine.centre(z))
         wide, deep = self.spine.size(z)
         wide, deep = wide + 2.5, deep + 2.0
@@ -201,7 +210,7 @@ class MediastinumPainter:
         return (form - 1) * 0.6 * (wide + deep)
 
     def _septum(self, x, y, z):
-        """Connective tissue in the midline between breastbone and spine, wide in front at the top."""
+        """Distance to the tissue between sternum and spine, which is widest at the top in front."""
         front = np.clip(-(y + 5.0) / 60.0, 0, 1)
         high = float(np.interp(z, (-140, -60, 10, 45, 70, 110), (6, 4, 6, 15, 26, 40)))
         half = 5.0 + (high - 4.0) * front
@@ -209,7 +218,7 @@ class MediastinumPainter:
         return np.abs(x - 3.0 * front) - half - top * np.clip(1.2 - np.abs(y) / 60, 0, 1)
 
     def _fat_pads(self, x, y, z):
-        """Fat in the angles between heart and diaphragm, right and left, and the hila."""
+        """Distances to the fat between heart and diaphragm, right and left, and to the hila."""
         parts = []
         front = -58 * self.parts.deep
         for centre, radii in (

@@ -1,4 +1,4 @@
-"""Random fields fixed in the patient: the texture of tissue, and the quantum noise of the scan."""
+"""Random fields fixed in patient coordinates: tissue texture and quantum noise."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from .grid import Grid
 
 
 class Texture:
-    """A smooth random field of mean 0 and deviation 1, periodic, fixed in world coordinates.
+    """A smooth, periodic random field with mean 0 and standard deviation 1, fixed in patient coordinates.
 
-    Cubic B-splines on a lattice of random numbers: separable, so that a whole section costs two small matrix
-    products.
+    It is a sum of cubic B-splines on a lattice of random numbers. Being separable, a whole section costs two
+    small matrix products.
 
     Parameters
     ----------
     rng : numpy.random.Generator
     grain : float
-        Lattice constant in mm; structures are about twice as wide.
+        Lattice constant, mm; the structures are about twice as wide.
     nodes : int
         Lattice points per axis; the field repeats after ``grain * nodes`` mm.
     """
 
     def __init__(self, rng: np.random.Generator, grain: float, nodes: int = 48):
         self.grain, self.nodes = grain, nodes
-        # A sum of B-spline weights times unit noise has a mean variance of (151 / 315)^3.
+        # Cubic B-spline weights times unit white noise have a mean variance of (151 / 315)^3.
         self.lattice = (rng.standard_normal((nodes,) * 3) * (315 / 151) ** 1.5).astype(np.float32)
 
     def weights(self, positions: np.ndarray) -> np.ndarray:
-        """Matrix (positions, nodes) that evaluates the field along one axis."""
+        """Matrix (positions, nodes) that evaluates the field along one axis, at positions in mm."""
         scaled = np.asarray(positions, np.float64) / self.grain
         cell = np.floor(scaled).astype(int)
         t = scaled - cell
@@ -40,12 +40,12 @@ class Texture:
         return matrix
 
     def on(self, grid: Grid) -> Section:
-        """The field ready for sections on `grid`."""
+        """The field prepared for sections on `grid`."""
         return Section(self, grid)
 
 
 class Section:
-    """A :class:`Texture` on one grid; call it with the height z in mm to get an array of shape (y, x)."""
+    """A :class:`Texture` on one grid; call it with a height z in mm for an array of shape (y, x)."""
 
     def __init__(self, texture: Texture, grid: Grid):
         self.texture = texture
@@ -54,25 +54,27 @@ class Section:
         self._z, self._plane = None, None
 
     def __call__(self, z: float, box: tuple[slice, slice] = (slice(None), slice(None))) -> np.ndarray:
-        if z != self._z:  # all painters ask for the same height in turn
+        if z != self._z:  # the painters request the same height one after the other
             lattice = np.tensordot(self.texture.weights(np.array([z]))[0], self.texture.lattice, axes=1)
             self._z, self._plane = z, (self.rows @ lattice) @ self.columns
         return self._plane[box]
 
 
 class QuantumNoise:
-    """Noise of a scan, drawn once on a fixed fine grid: slices of any spacing see the same noise.
+    """Quantum noise of a scan, fixed in patient coordinates: slices of any spacing and thickness share it.
 
-    White numbers belong to cells `step` mm thick on a periodic in-plane lattice of `pitch` mm. A slice is
-    their weighted mean, coloured in-plane as filtered back-projection does (power rising with frequency, then
-    cut by the kernel), interpolated to the grid and damped towards the rim, where less tissue was crossed.
-    All of it is linear, so averaging thin slices gives exactly the noise of the thick one.
+    White noise is drawn in cells `step` mm thick, on a periodic in-plane lattice of `pitch` mm. The noise of
+    a slice is the weighted mean of its cells, filtered in-plane as in filtered back-projection (power rises
+    with frequency and is cut off by the reconstruction kernel), interpolated to the grid and attenuated
+    towards the body surface, where the rays pass through less tissue. All steps are linear, so averaging thin
+    slices gives exactly the noise of the thick slice.
 
     Parameters
     ----------
     seed : int
+        Random seed.
     sigma : float
-        Standard deviation in HU of a slice 1 mm thick, in the middle of the body.
+        Standard deviation in HU, for a 1 mm slice in the middle of the body.
     fwhm : float
         In-plane full width at half maximum of the reconstruction kernel, mm.
     step : float
@@ -101,14 +103,17 @@ class QuantumNoise:
         return rng.standard_normal((self.size, self.size), np.float32)
 
     def colour(self, white: np.ndarray) -> np.ndarray:
-        """Kernel-filtered noise on the grid, shape (y, x), in HU, from the weighted mean of white cells."""
+        """Noise of a slice on the grid, HU (y, x), from the weighted mean of the white noise of its cells."""
         plane = fft.irfft2(fft.rfft2(white) * self.filter, s=white.shape)
         plane = sum(plane[index] * weight[:, None] for index, weight in self.rows)
         return sum(plane[:, index] * weight for index, weight in self.columns) * self.rim
 
 
 def _interpolation(positions: np.ndarray, size: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Indices and weights of cubic convolution (Keys 1981) on a periodic line: linear damps noise more."""
+    """Indices and weights of cubic convolution (Keys 1981) on a periodic axis.
+
+    Linear interpolation would attenuate the noise more.
+    """
     lower = np.floor(positions)
     t = (positions - lower).astype(np.float32)
     weights = (

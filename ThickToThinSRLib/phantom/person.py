@@ -1,4 +1,4 @@
-"""One person: all parts of the anatomy from one seed, and their sections."""
+"""One person: the whole anatomy from one seed, and axial sections through it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .wall_painter import WallPainter
 
 @dataclass(frozen=True)
 class Anatomy:
-    """Everything that a seed decides about one person."""
+    """All parts of one person's anatomy."""
 
     spine: Spine
     wall: Wall
@@ -35,7 +35,7 @@ class Anatomy:
 
 @lru_cache(maxsize=4)
 def anatomy(seed: int = 0) -> Anatomy:
-    """The person that belongs to `seed`: the same on every machine."""
+    """The person with this random seed: the same on every machine."""
 
     def rng(part: int) -> np.random.Generator:
         return np.random.default_rng([seed, part])
@@ -55,8 +55,9 @@ def anatomy(seed: int = 0) -> Anatomy:
             "fine": Texture(rng(13), 0.9, 128),
         },
     }
-    bare = Anatomy(**parts, vessels=None, airways=None, nodules=())
-    inside, lobe, depth = _lung_points(bare)
+    # Vessels, airways and nodules are placed inside the lungs, so the lungs must be known first.
+    without_trees = Anatomy(**parts, vessels=None, airways=None, nodules=())
+    inside, lobe, depth = _lung_points(without_trees)
     generator = rng(6)
     nodules = _nodules(inside, depth, generator)
     supplied = _clear_of(inside, nodules)
@@ -71,10 +72,20 @@ def anatomy(seed: int = 0) -> Anatomy:
     return Anatomy(**parts, vessels=vessels, airways=airways, nodules=nodules)
 
 
-def _lung_points(bare: Anatomy, step: float = 4.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Points of a coarse grid well inside the lungs, (n, 3) in mm, with the lobe and depth (mm) of each."""
+def _lung_points(person: Anatomy, step: float = 4.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points of a coarse grid inside the lungs, 3 mm or more from their surface.
+
+    Returns
+    -------
+    points : ndarray, shape (n, 3)
+        Positions, mm.
+    lobes : ndarray, shape (n,)
+        Index into LOBES of each point.
+    depths : ndarray, shape (n,)
+        Distance of each point from the lungs' surface, mm.
+    """
     grid = Grid(np.arange(-150, 150, step), np.arange(-130, 130, step))
-    section = SectionPainter(bare, grid)
+    section = SectionPainter(person, grid)
     points, lobes, depths = [], [], []
     for z in np.arange(-185.0, 110.0, step):
         lung = section.lung(z)
@@ -86,7 +97,7 @@ def _lung_points(bare: Anatomy, step: float = 4.0) -> tuple[np.ndarray, np.ndarr
 
 
 def _scatter(points: np.ndarray, block: float, rng: np.random.Generator) -> np.ndarray:
-    """One point from each cube of `block` mm, displaced a little: even, but not a lattice."""
+    """One point from each cube of `block` mm, slightly displaced: evenly spread but not on a lattice."""
     order = rng.permutation(len(points))
     cube = np.floor((points[order] + rng.uniform(0, block, 3)) / block).astype(int)
     first = np.unique(cube, axis=0, return_index=True)[1]
@@ -101,21 +112,23 @@ _NODULES = (
 
 
 def _nodules(inside: np.ndarray, depth: np.ndarray, rng: np.random.Generator) -> tuple[Nodule, ...]:
-    found: list[Nodule] = []
+    """Nodules of the kinds in `_NODULES`, inside the lateral lung and at least 35 mm apart."""
+    nodules: list[Nodule] = []
     lateral = np.abs(inside[:, 0]) > 55
-    while len(found) < len(_NODULES):
-        kind, diameter = _NODULES[len(found)]
+    while len(nodules) < len(_NODULES):
+        kind, diameter = _NODULES[len(nodules)]
         fits = inside[lateral & (depth > 0.5 * diameter + 4.0)]
         centre = fits[rng.integers(len(fits))] + rng.uniform(-1.0, 1.0, 3)
-        if any(np.linalg.norm(centre - np.array(other.centre)) < 35 for other in found):
+        if any(np.linalg.norm(centre - np.array(other.centre)) < 35 for other in nodules):
             continue
         diameter = float(np.clip(diameter * rng.uniform(0.9, 1.15), 3.0, 12.0))
         hu = float(rng.uniform(10, 45)) if kind == "solid" else float(rng.uniform(-660, -560))
-        found.append(Nodule(tuple(float(v) for v in centre), diameter, hu, kind))
-    return tuple(found)
+        nodules.append(Nodule(tuple(float(v) for v in centre), diameter, hu, kind))
+    return tuple(nodules)
 
 
 def _clear_of(points: np.ndarray, nodules: tuple[Nodule, ...]) -> np.ndarray:
+    """Mask (n,) of the points that lie outside all solid nodules."""
     keep = np.ones(len(points), bool)
     for nodule in nodules:
         if nodule.kind == "solid":
@@ -124,7 +137,7 @@ def _clear_of(points: np.ndarray, nodules: tuple[Nodule, ...]) -> np.ndarray:
 
 
 class SectionPainter:
-    """The anatomy on one in-plane grid: a section of it at any height."""
+    """Draws axial sections of a person at any height on one in-plane grid."""
 
     def __init__(self, person: Anatomy, grid: Grid):
         self.grid, self.person = grid, person
@@ -141,13 +154,13 @@ class SectionPainter:
         return self.lungs.distance(z, cavity, self.mediastinum.section(z)[0], self.abdomen.above(z))
 
     def hu(self, z: float) -> np.ndarray:
-        """Section at height `z`, HU (y, x), float32, without noise or blur."""
+        """Section at height `z` mm, HU (y, x), float32, without noise and blur."""
         grid, wall = self.grid, self.person.wall
         cavity = wall.cavity.distance(grid, z)
         skin = wall.skin.distance(grid, z)
-        outline, found = self.mediastinum.section(z)
+        outline, distances = self.mediastinum.section(z)
         body = self.wall.soft(z, cavity, skin)
-        self.mediastinum.paint(body, z, found)
+        self.mediastinum.paint(body, z, distances)
         self.abdomen.paint(body, z, cavity)
         self.wall.bone(body, z, cavity)
         self.spine.paint(body, z)

@@ -1,4 +1,4 @@
-"""The bundled sample. Made by ``python -m ThickToThinSRLib.phantom.sample OUT.nrrd``."""
+"""The bundled sample scan. ``python -m ThickToThinSRLib.phantom.sample OUT.nrrd`` makes it again."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ SCAN = {"seed": 0, "size_mm": (320.0, 264.0), "z_range": (-160.0, 95.0), "noise"
 
 
 def sample(slice_spacing: float = 5.0) -> Volume:
-    """The sample's scan, in slices as thick as they are apart; at 1.0 mm the truth behind the bundled file.
+    """The sample scan with contiguous slices; with a spacing of 1.0 mm, the thin ground truth of the sample.
 
-    Stored in steps of 4 HU, as some scanners do: the noise hides it, and the file stays small.
+    Values are rounded to multiples of 4 HU, as some scanners do: this is below the noise and keeps the file
+    small.
     """
     scan = thorax((1.0, 1.0, slice_spacing), **SCAN)
     return replace(scan, voxels=(np.rint(scan.voxels / 4.0) * 4).astype(np.int16))
 
 
 def main(path: str) -> None:
-    """Write the sample, packed as small as the format allows."""
+    """Write the sample with the strongest compression of the format."""
     scan = sample()
     image = sitk.GetImageFromArray(scan.voxels)
     image.SetSpacing(scan.spacing)

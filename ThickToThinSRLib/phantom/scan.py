@@ -1,4 +1,4 @@
-"""From anatomy to a CT volume: slice profile, reconstruction kernel and noise."""
+"""CT scan of the phantom: slice profile, reconstruction kernel and noise applied to the anatomy."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from .grid import Grid
 from .noise import QuantumNoise
 from .person import SectionPainter, anatomy
 
-CELL = 0.5  # mm along z: the anatomy is evaluated, and the noise drawn, once per cell
-REACH = (-240.0, 130.0)  # heights z in mm between which there is anatomy
+CELL = 0.5  # mm along z: anatomy and noise are evaluated once per cell and averaged to slices
+Z_LIMITS = (-240.0, 130.0)  # mm: lowest and highest slice centre that the anatomy supports
 
 
 def thorax(
@@ -25,33 +25,31 @@ def thorax(
     *,
     size_mm: tuple[float, float] = (358.4, 358.4),
     z_range: tuple[float, float] = (-180.0, 105.0),
-    profile: str = "box",
     noise: float = 15.0,
     kernel: float = 1.1,
 ) -> Volume:
-    """A CT scan of the digital thorax phantom.
+    """Make a CT scan of the digital thorax phantom.
 
-    Scans of one seed show one person with the same noise; anatomy and noise are both integrated over the
-    slice profile. So thin and thick slices are true pairs: five of 1 mm average to the one of 5 mm at their
-    middle.
+    All scans with the same seed show the same person with the same noise, and anatomy and noise are both
+    averaged over a box-shaped slice profile. Thin and thick slices therefore form exact pairs: the mean of
+    five contiguous 1 mm slices is the 5 mm slice at the same centre. For thick slices with another slice
+    profile, simulate them from a thin scan (:func:`ThickToThinSRLib.acquisition.simulate`).
 
     Parameters
     ----------
     spacing : 3 floats
         Pixel size (x, y) and distance of slice centres, mm.
     thickness : float, optional
-        Full width at half maximum of the slice profile, mm; the slice spacing by default.
+        Slice thickness, mm; equal to the slice spacing by default.
     seed : int
-        Decides the person (size, shape, trees, nodules) and the noise. Zero or larger.
+        Random seed of the person (size, shape, vessels, airways, nodules) and of the noise; 0 or larger.
     size_mm : 2 floats
         Field of view (x, y) in mm.
     z_range : 2 floats
-        Height of the first slice centre and the highest that the last may have, mm above the carina. The body
-        goes on beyond both ends.
-    profile : {"box", "gaussian", "trapezoid"}
-        Slice profile, see :mod:`ThickToThinSRLib.acquisition`.
+        Height of the first slice centre and upper limit of the last one, mm above the carina, both within
+        -240 to 130 mm. The body continues beyond both ends.
     noise : float
-        Standard deviation in HU that a slice 1 mm thick has in the middle of the body; 0 for none.
+        Standard deviation of the noise in HU, for a 1 mm slice in the middle of the body; 0 for none.
     kernel : float
         In-plane full width at half maximum of the reconstruction kernel, mm: about 0.7 sharp, 1.1 standard,
         1.6 soft.
@@ -59,12 +57,12 @@ def thorax(
     Returns
     -------
     Volume
-        int16 HU, index axes along LPS, with its `thickness`; x = 0 in the midline, z = 0 at the carina.
+        int16, HU; index axes along LPS, x = 0 in the midline, z = 0 at the carina.
 
     Raises
     ------
     UserError
-        If a number is out of its range.
+        If a number is out of range.
 
     Examples
     --------
@@ -73,7 +71,7 @@ def thorax(
     ((5, 179, 179), 5.0)
     """
     thickness = spacing[2] if thickness is None else thickness
-    acquisition = Acquisition(thickness, spacing[2], profile)
+    acquisition = Acquisition(thickness, spacing[2])
     x, y = _pixels(spacing, size_mm)
     grid = Grid(x, y)
     _check(seed, z_range, noise, kernel)
@@ -89,9 +87,9 @@ def thorax(
 
 
 def _pixels(spacing, size_mm) -> tuple[np.ndarray, np.ndarray]:
-    """Pixel centres x and y in mm, about the middle of the body."""
+    """Pixel centres x and y in mm, centred on the body."""
     if not all(math.isfinite(step) and step > 0 for step in spacing[:2]):
-        raise UserError(f"the pixel size must be positive numbers of mm, not {tuple(spacing[:2])}")
+        raise UserError(f"the pixel spacing must be two positive numbers of mm, not {tuple(spacing[:2])}")
     count = [math.floor(extent / step + 1e-6) for extent, step in zip(size_mm, spacing[:2], strict=True)]
     if min(count) < 8:
         raise UserError(f"the field of view must be at least 8 pixels wide, not {tuple(size_mm)} mm")
@@ -101,54 +99,51 @@ def _pixels(spacing, size_mm) -> tuple[np.ndarray, np.ndarray]:
 
 def _check(seed: int, z_range, noise: float, kernel: float) -> None:
     if seed != int(seed) or seed < 0:
-        raise UserError(f"the seed must be a whole number from 0 on, not {seed}")
+        raise UserError(f"the seed must be a whole number of 0 or more, not {seed}")
     if not (math.isfinite(noise) and noise >= 0):
-        raise UserError(f"the noise must be 0 HU or more, not {noise}")
+        raise UserError(f"the noise must be a finite number of 0 HU or more, not {noise}")
     if not (math.isfinite(kernel) and kernel > 0):
         raise UserError(f"the kernel's width must be a positive number of mm, not {kernel}")
-    if not (REACH[0] <= z_range[0] <= z_range[1] <= REACH[1]):
+    if not (Z_LIMITS[0] <= z_range[0] <= z_range[1] <= Z_LIMITS[1]):
         raise UserError(
-            f"the phantom reaches from z = {REACH[0]:g} to {REACH[1]:g} mm, asked were {tuple(z_range)}"
+            f"z_range must lie between {Z_LIMITS[0]:g} and {Z_LIMITS[1]:g} mm, lower end first, "
+            f"not {tuple(z_range)}"
         )
 
 
 class _Cells:
-    """Cells along z, made when a slice first needs them and kept while the next slices may."""
+    """Cells along z: computed when first needed and cached for the following slices.
+
+    Cell `index` covers the heights from ``CELL * index`` to ``CELL * (index + 1)``.
+    """
 
     def __init__(self, painter: SectionPainter, noise: QuantumNoise | None):
         self.painter, self.noise = painter, noise
-        self.kept: dict[int, tuple[np.ndarray, np.ndarray | float]] = {}
+        # Cell index to the section's HU and its white noise.
+        self.cache: dict[int, tuple[np.ndarray, np.ndarray | float]] = {}
 
     def slice(self, z: float, acquisition: Acquisition, kernel: float) -> np.ndarray:
-        """HU (y, x) of the slice centred at `z`: the cells' weighted mean, blurred, with noise."""
+        """HU (y, x) of the slice centred at `z`: weighted mean of the cells, blurred in-plane, with noise."""
         cells, weights = _weights(z, acquisition)
-        self.kept = {index: cell for index, cell in self.kept.items() if index >= cells[0]}
+        self.cache = {index: cell for index, cell in self.cache.items() if index >= cells[0]}
         hu = np.zeros(self.painter.grid.shape, np.float32)
         white = np.float32(0.0)
         for index, weight in zip(cells, weights.astype(np.float32), strict=True):
-            if index not in self.kept:
-                numbers = self.noise.cell(index) if self.noise else np.float32(0.0)
-                self.kept[index] = self.painter.hu((index + 0.5) * CELL), numbers
-            section, numbers = self.kept[index]
+            if index not in self.cache:
+                cell_noise = self.noise.cell(index) if self.noise else np.float32(0.0)
+                self.cache[index] = self.painter.hu((index + 0.5) * CELL), cell_noise
+            section, cell_noise = self.cache[index]
             hu += weight * section
-            white = white + weight * numbers
+            white = white + weight * cell_noise
         sigma = [kernel / (math.sqrt(8 * math.log(2)) * step) for step in self.painter.grid.pixel[::-1]]
         blurred = gaussian_filter(hu, sigma, mode="nearest")
         return blurred + self.noise.colour(white) if self.noise else blurred
 
 
 def _weights(z: float, acquisition: Acquisition) -> tuple[range, np.ndarray]:
-    """Cells that a slice centred at `z` averages, and their weights."""
+    """Indices of the cells under the slice profile centred at `z`, and their weights."""
     reach = 1.5 * acquisition.thickness + CELL
     first, last = math.floor((z - reach) / CELL), math.ceil((z + reach) / CELL)
-    row = sampling_matrix(
-        1,
-        1.0,
-        last - first,
-        CELL,
-        acquisition.thickness,
-        acquisition.profile,
-        first_thin=(first + 0.5) * CELL - z,
-    )[0]
+    row = sampling_matrix(acquisition, 1, last - first, CELL, first_thin=(first + 0.5) * CELL - z)[0]
     used = np.flatnonzero(row > 1e-9)
     return range(first + used[0], first + used[-1] + 1), row[used[0] : used[-1] + 1]

@@ -1,4 +1,4 @@
-"""The spine: vertebral bodies with discs, canal and posterior elements, C6 to L3."""
+"""The spine from C6 to L3: vertebral bodies, discs, spinal canal and posterior elements."""
 
 from __future__ import annotations
 
@@ -28,19 +28,20 @@ _PITCH = (
     31,
     32,
 )  # C6, C7, T1 .. T12, L1 ..
+# Front-to-back position y of the vertebral bodies by height z, mm.
 _CURVE_Z = (-290, -220, -160, -110, -60, -10, 40, 80, 110, 140, 190)
 _CURVE_Y = (44, 49, 55, 60, 61, 56, 44, 28, 14, 2, -6)
 
 
 class Spine:
-    """Where the vertebrae of one person lie.
+    """Positions of one person's vertebrae.
 
     Attributes
     ----------
     levels : ndarray, shape (17,)
-        Height z of the vertebral centres from C6 down; T1 is number 2.
+        Height z of the vertebral centres from C6 downwards, mm; T1 has index 2.
     half : ndarray, shape (17,)
-        Half the distance between discs, mm.
+        Half the distance between the discs of each vertebra, mm.
     """
 
     def __init__(self, rng: np.random.Generator):
@@ -65,7 +66,7 @@ class Spine:
         )
 
     def posterior(self) -> Tubes:
-        """Pedicles, articular, transverse and spinous processes and laminae, as capsules."""
+        """Pedicles, laminae, and articular, transverse and spinous processes as tubes."""
         parts = []
         for level, half in zip(self.levels, self.half, strict=True):
             cx, cy = (float(value) for value in self.centre(level))
@@ -102,7 +103,7 @@ class Spine:
 
 
 class SpinePainter:
-    """Lays a :class:`Spine` onto sections of one grid."""
+    """Draws a :class:`Spine` on sections of one grid."""
 
     def __init__(self, spine: Spine, textures: dict[str, Section], grid: Grid):
         self.spine, self.grid = spine, grid
@@ -110,7 +111,7 @@ class SpinePainter:
         self.arches = TubeLayer(spine.posterior(), grid, reach=grid.edge)
 
     def paint(self, hu: np.ndarray, z: float) -> None:
-        """Discs, bodies, canal and arches at height `z`, in place."""
+        """Draw discs, vertebral bodies, canal and arches at height `z`, in place."""
         grid = self.grid
         cx, cy = (float(value) for value in self.spine.centre(z))
         box = grid.box(cx - 50, cx + 50, cy - 30, cy + 90)
@@ -134,7 +135,7 @@ class SpinePainter:
         grid, spine = self.grid, self.spine
         wide, deep = spine.size(z)
         tilt = float(spine._y.derivative()(z))
-        # Bodies stand square on the bent column: nearer the back they are shifted along it.
+        # Vertebral bodies are perpendicular to the curved spine, so their height changes from front to back.
         height = np.float32(z) + np.float32(tilt) * y
         nearest = np.abs(height[..., None] - spine.levels).argmin(axis=-1)
         half = spine.half[nearest].astype(np.float32)
@@ -145,7 +146,7 @@ class SpinePainter:
         form = (np.abs(x / (wide * waist)) ** 2.4 + np.abs((y + notch) / (deep * waist)) ** 2.4) ** (1 / 2.4)
         around = (form - 1) * 0.5 * (wide + deep)
         grid.lay(part, 80.0, np.maximum(around - 0.3, np.abs(up) - half))
-        # End plates are a little hollow, rims stand proud.
+        # End plates are slightly concave with raised rims.
         end = np.abs(up) - body + 1.0 * np.clip(1 - form, 0, 1)
         d = np.maximum(around, end)
         grid.lay(part, 620.0, d)

@@ -1,4 +1,4 @@
-"""Tubes made of short tapered capsules: how they are made from curves and laid onto a section."""
+"""Tubes of short tapered capsules: made from curves and drawn on sections."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scipy.interpolate import CubicSpline, PchipInterpolator
 
 from .grid import Grid
 
-# Capsules are laid in batches whose windows have one of these sizes in pixels.
+# Capsules are drawn in batches with a square window of one of these sizes, in pixels.
 _WINDOWS = (6, 8, 12, 16, 24, 32, 48, 64, 96, 160, 320)
 
 
@@ -23,7 +23,7 @@ class Tubes:
     start, end : ndarray, shape (N, 3), float32
         End points (x, y, z), mm.
     start_radius, end_radius : ndarray, shape (N,), float32
-        Radii there, mm.
+        Radii at the end points, mm.
     """
 
     start: np.ndarray
@@ -36,13 +36,23 @@ class Tubes:
 
     @classmethod
     def join(cls, parts: list[Tubes]) -> Tubes:
-        """All capsules of several sets."""
+        """All capsules of several sets of tubes."""
         names = ("start", "end", "start_radius", "end_radius")
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
     @classmethod
     def along(cls, points, radii, step: float = 3.0) -> Tubes:
-        """A smooth curve through `points` (n, 3) with radius `radii` (n or 1 numbers), cut into capsules."""
+        """Capsules along a smooth curve.
+
+        Parameters
+        ----------
+        points : array_like, shape (n, 3)
+            Points on the curve, mm.
+        radii : float or array_like, shape (n,)
+            Radius at each point, mm.
+        step : float
+            Approximate length of a capsule, mm.
+        """
         points = np.asarray(points, float)
         radii = np.broadcast_to(np.asarray(radii, float), len(points))
         lengths = np.linalg.norm(np.diff(points, axis=0), axis=1)
@@ -61,17 +71,17 @@ class Tubes:
         return cls(*(np.asarray(part, np.float32) for part in (start, end, start_radius, end_radius)))
 
     def where(self, keep: np.ndarray) -> Tubes:
-        """The capsules chosen by a mask or by indices."""
+        """The capsules selected by a mask or by indices."""
         return Tubes(self.start[keep], self.end[keep], self.start_radius[keep], self.end_radius[keep])
 
 
 class TubeLayer:
-    """Tubes sorted by height, to be asked for what they do to one section after the other.
+    """Tubes on one grid, sorted by height so that those that meet a section are found quickly.
 
     Parameters
     ----------
     reach : float
-        How far outside its surface, in mm, a tube's distance is wanted.
+        Greatest distance from a tube's surface that is computed, mm.
     """
 
     def __init__(self, tubes: Tubes, grid: Grid, reach: float):
@@ -84,17 +94,22 @@ class TubeLayer:
         self.longest = float((self.high - self.low).max(initial=0.0))
 
     def distance(self, z: float) -> np.ndarray:
-        """Signed distance (y, x) in mm to the nearest tube, no more than `reach`."""
+        """Signed distance (y, x) in mm to the nearest tube, limited to `reach`."""
         plane = np.full(self.grid.shape, np.float32(self.reach))
         for index, value, _ in self._pieces(z):
             np.minimum.at(plane.reshape(-1), index, value)
         return plane
 
     def cover(self, z: float, wall: Callable | None = None) -> np.ndarray:
-        """Share (y, x) of each pixel inside a tube, or inside its outer face where `wall` tells how thick,
-        in mm, the wall is for a given radius.
+        """Fraction (y, x) of each pixel inside a tube.
 
-        A tube narrower than a pixel is laid a pixel wide and faint, so that its cross-section is kept.
+        A tube narrower than a pixel is drawn one pixel wide with reduced contrast, which preserves the
+        product of its cross-section and its contrast.
+
+        Parameters
+        ----------
+        wall : callable, optional
+            Wall thickness in mm for given inner radii in mm; the tube's outer surface then counts.
         """
         plane = np.zeros(self.grid.shape, np.float32)
         half = np.float32(0.5 * self.grid.edge)
@@ -106,7 +121,7 @@ class TubeLayer:
         return plane
 
     def _pieces(self, z: float):
-        """Flat pixel indices, distance to the surface and radius there, for the tubes near height z."""
+        """Yield flat pixel indices, distances to the surface and radii of the tubes near height `z`."""
         first, last = np.searchsorted(self.low, (z - self.longest, z))
         near = np.flatnonzero(self.high[first:last] > z) + first
         if not len(near):

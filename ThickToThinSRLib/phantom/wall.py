@@ -1,4 +1,4 @@
-"""Shape of the trunk's wall: cavity, muscles and skin as polar surfaces, and where the ribs run."""
+"""The wall of the trunk: chest cavity, muscles and skin as polar surfaces, and the course of the ribs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from scipy.ndimage import gaussian_filter
 
 from .grid import ANGLES, POLAR_Y, Grid
 
-Z = np.arange(-280.0, 181.0, 2.0)
-ANGLE = (np.arange(ANGLES) + 0.5) / ANGLES * 2 * np.pi - np.pi
+Z = np.arange(-280.0, 181.0, 2.0)  # mm: heights of the polar tables
+ANGLE = (np.arange(ANGLES) + 0.5) / ANGLES * 2 * np.pi - np.pi  # radians, 0 at the front, left positive
 RIB_LAYER = 12.0  # mm from the cavity to the muscles outside the ribs
 
 # Half width, front and back extent of the chest cavity from the polar origin, mm, by height z.
@@ -51,7 +51,7 @@ _FAT = (
 
 
 class Surface:
-    """A closed surface r(angle, z) about the trunk's axis: table (Z, ANGLES) in mm."""
+    """A closed surface around the trunk's axis, given by a table of radii (heights Z, ANGLES) in mm."""
 
     def __init__(self, table: np.ndarray):
         self.table = table.astype(np.float32)
@@ -60,7 +60,7 @@ class Surface:
         self.steepness = (1 / np.sqrt(1 + around**2 + along**2)).astype(np.float32)
 
     def radius(self, z: float) -> np.ndarray:
-        """Radius (ANGLES,) at height z."""
+        """Radius (ANGLES,) in mm at height `z`."""
         return row_at(self.table, z)
 
     def distance(self, grid: Grid, z: float) -> np.ndarray:
@@ -69,9 +69,10 @@ class Surface:
 
 
 def row_at(table: np.ndarray, z: float) -> np.ndarray:
-    place = np.clip((z - Z[0]) / (Z[1] - Z[0]), 0, len(Z) - 1.001)
-    lower = int(place)
-    part = np.float32(place - lower)
+    """Row (ANGLES,) of a polar table (heights Z, ANGLES) at height `z`, linearly interpolated."""
+    position = np.clip((z - Z[0]) / (Z[1] - Z[0]), 0, len(Z) - 1.001)
+    lower = int(position)
+    part = np.float32(position - lower)
     return table[lower] * (1 - part) + table[lower + 1] * part
 
 
@@ -81,9 +82,9 @@ class Wall:
     Parameters
     ----------
     rng : numpy.random.Generator
-        Draws width, depth, muscle, fat, breasts and the slope of the ribs.
-    vertebrae : ndarray
-        Heights z of the thoracic vertebrae T1 .. T12, from which the ribs come.
+        Source of the person's width, depth, muscle, fat, breasts and slope of the ribs.
+    vertebrae : ndarray, shape (12,)
+        Heights z of the vertebrae T1 .. T12, where the ribs begin, mm.
     """
 
     def __init__(self, rng: np.random.Generator, vertebrae: np.ndarray):
@@ -101,14 +102,14 @@ class Wall:
         cavity = (np.abs(np.sin(turn) / side) ** power + np.abs(np.cos(turn) / reach) ** power) ** (
             -1 / power
         )
-        # The spine pushes the middle of the back in; a slight asymmetry keeps the halves from mirroring.
+        # The spine indents the back of the cavity; random terms make the two halves slightly asymmetric.
         cavity *= 1 - 0.36 * np.exp(-(np.abs((np.pi - turn) / 0.29) ** 2.6))
         wobble = sum(
             rng.normal(0, 0.006) * np.cos(k * ANGLE + rng.uniform(0, 6.3) + rng.normal(0, 0.004) * Z[:, None])
             for k in (1, 2, 3, 4, 5)
         )
         cavity *= 1 + wobble
-        # Nobody is built, or lies, quite symmetrically.
+        # Real patients are not built, and do not lie, quite symmetrically.
         lean = 1 + rng.normal(0, 0.035) * np.sin(ANGLE)[None] + rng.normal(0, 0.03) * np.sin(2 * ANGLE)[None]
         thickness = _table(_MUSCLE) * muscle * lean
         below = _table(_FAT) * fat * (1 + rng.normal(0, 0.08) * np.sin(ANGLE)[None])
@@ -128,6 +129,7 @@ class Wall:
 
 
 def _table(rows) -> np.ndarray:
+    """Smooth polar table (heights Z, ANGLES) in mm from rows by `_WALL_Z` and columns by `_DEGREES`."""
     spline = RectBivariateSpline(_WALL_Z, np.radians(_DEGREES), np.array(rows, float), kx=1, ky=1)
     table = spline(Z, np.linspace(0, np.pi, 361))
     table = gaussian_filter(table, (6, 9), mode="nearest")
@@ -136,7 +138,7 @@ def _table(rows) -> np.ndarray:
 
 
 def _flattened_back(skin: np.ndarray, centre: float) -> np.ndarray:
-    """The skin of the back lies on the table: pressed, not cut."""
+    """The skin surface with the back flattened by the table; tissue is compressed, not cut off."""
     back = centre - skin * np.cos(ANGLE)
     level = float(np.quantile(back[(Z > -150) & (Z < 90)].max(axis=1), 0.35))
     over = np.maximum(back - level, 0)
@@ -144,8 +146,8 @@ def _flattened_back(skin: np.ndarray, centre: float) -> np.ndarray:
     return np.where(over > 0, skin * (pressed - centre) / np.maximum(back - centre, 1.0), skin)
 
 
-# Bony end of each rib: degrees from the front, and how far below its vertebra, mm; where its cartilage
-# reaches the breastbone (or the cartilage above): degrees and height z.
+# Front end of each rib's bone: degrees from the front, and mm below its vertebra. End of its cartilage at the
+# sternum or at the cartilage above: degrees from the front, and height z in mm.
 _RIB_END = (36, 31, 31, 34, 38, 43, 49, 57, 66, 76, 98, 128)
 _RIB_DROP = (30, 56, 68, 80, 89, 95, 98, 97, 88, 74, 50, 30)
 _CARTILAGE_END = (14, 8, 6, 6, 6, 6, 7, 17, 30, 45)
@@ -158,9 +160,9 @@ class Ribs:
     Attributes
     ----------
     height : ndarray, shape (12, ANGLES)
-        Height z of the centre line.
+        Height z of the centre line, mm.
     bony, whole : ndarray, shape (12, ANGLES)
-        Signed angle (radians) to the end of the bone, and of bone and cartilage together; negative inside.
+        Signed angle in radians to the end of the bone, and to the end of its cartilage; negative inside.
     """
 
     def __init__(self, height, bony, whole):
@@ -169,6 +171,7 @@ class Ribs:
 
 
 def _ribs(rng: np.random.Generator, vertebrae: np.ndarray) -> Ribs:
+    """Ribs that descend from their vertebrae to the front; `vertebrae` are heights of T1 .. T12 in mm."""
     steep = rng.uniform(0.9, 1.12)
     turn = np.abs(ANGLE)
     left = ANGLE > 0

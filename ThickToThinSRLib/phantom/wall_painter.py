@@ -1,4 +1,4 @@
-"""The trunk's wall laid onto sections: skin, fat, muscle, ribs, breastbone, shoulder girdle, table."""
+"""Draws the wall of the trunk: skin, fat, muscle, ribs, sternum, shoulder girdle, and the scanner table."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .wall import RIB_LAYER, Wall, row_at
 
 
 class WallPainter:
-    """Lays a :class:`Wall` onto sections of one grid."""
+    """Draws a :class:`Wall` on sections of one grid."""
 
     def __init__(self, wall: Wall, textures: dict[str, Section], grid: Grid):
         self.wall, self.grid = wall, grid
@@ -22,7 +22,7 @@ class WallPainter:
         self.axilla = TubeLayer(_axillary_vessels(wall), grid, reach=grid.edge)
 
     def table(self, hu: np.ndarray) -> None:
-        """The scanner's curved table top: two thin shells with foam between."""
+        """Draw the scanner's curved table top, two thin shells with foam in between, in place."""
         x, y = self.grid.x[None], self.grid.y[:, None]
         sag = self.wall.table_y - x**2 / 1400.0
         depth = (y - sag) / np.sqrt(1 + (x / 700.0) ** 2)
@@ -32,18 +32,18 @@ class WallPainter:
             self.grid.lay(hu, -150.0, np.maximum(np.abs(depth - shell) - 1.0, across))
 
     def soft(self, z: float, cavity: np.ndarray, skin: np.ndarray) -> np.ndarray:
-        """Skin, fat and muscle, HU (y, x); inside the cavity fat."""
+        """HU (y, x) of skin, fat and muscle; the chest cavity is filled with fat."""
         grid, wall = self.grid, self.wall
         coarse, middle, lobule = self.coarse(z), self.middle(z), self.lobule(z)
         hu = -104.0 + 4.0 * middle + 4.0 * coarse
-        # Fine septa through the fat.
+        # Fine septa in the fat.
         hu += np.clip(1.0 - np.abs(lobule + 0.5 * coarse) / 0.07, 0, 1) * np.float32(20.0)
         self._breast(hu, z, skin, coarse, middle)
         outer = wall.muscle.distance(grid, z) + 0.5 * lobule + 1.4 * coarse
         layer = wall.muscle.radius(z) - wall.cavity.radius(z) - RIB_LAYER
         thickness = np.maximum(layer, 1.0)[grid.angle]
         depth = (cavity - RIB_LAYER) / thickness
-        # Above the lungs the muscles of the neck close in.
+        # Above the lungs the neck muscles extend towards the midline.
         inward = max(0.0, 0.6 * (z - 72.0))
         share = grid.cover(np.maximum(outer, -cavity - inward))
         seam = np.zeros(grid.shape, np.float32)
@@ -82,7 +82,7 @@ class WallPainter:
         hu += (42.0 - hu) * grid_cover
 
     def bone(self, hu: np.ndarray, z: float, cavity: np.ndarray) -> None:
-        """Ribs with their cartilage, breastbone, shoulder blades and collar bones."""
+        """Draw ribs with cartilage, sternum, scapulae and clavicles, in place."""
         self._intercostal(hu, z, cavity)
         self._rib_layer(hu, z, cavity)
         self._sternum(hu, z, cavity)
@@ -164,7 +164,7 @@ class WallPainter:
             thick = 1.5 + 3.0 * (1 - border) + 4.0 * share * np.clip((0.25 - border) * 4, 0, 1)
             blade = np.hypot(np.maximum(np.abs(depth) - thick + 1, 0), np.maximum(arc + 1, 0)) - 1
             blade = np.maximum(blade, np.abs(z - 30) - 72)
-            # The spine of the scapula: a ridge that leaves the blade backwards and climbs sideways.
+            # The spine of the scapula: a ridge on the back of the blade that rises laterally.
             ridge_z = 46.0 + (medial - turn) * 0.7
             away = 1.0 + (medial - turn) * 0.62
             ridge = np.maximum(np.abs(z - ridge_z) - 13.0, np.abs(depth - away) - 2.2 - border)

@@ -1,4 +1,4 @@
-"""From the ``config_dict`` of the authors' checkpoints to the arguments of our networks."""
+"""Translates the ``config_dict`` of the authors' checkpoints to constructor arguments of the networks."""
 
 from __future__ import annotations
 
@@ -12,11 +12,18 @@ _MAX_ARGUMENT = 4096
 
 @dataclass(frozen=True)
 class AuthorsNetwork:
-    """How one of the authors' classes is called and configured here.
+    """Translation of one of the authors' network classes.
 
-    name: architecture in the registry. title: for the model card.
-    arguments: their option to our constructor argument; options that give the same argument must agree.
-    fixed: options that change the architecture, with the only value that is built here.
+    Attributes
+    ----------
+    name : str
+        Name of the architecture in the registry.
+    title : str
+        Title in the model card.
+    arguments : dict
+        The authors' option to the constructor argument here. Options for the same argument must agree.
+    fixed : dict
+        Options that would change the architecture, with the only supported value.
     """
 
     name: str
@@ -56,51 +63,62 @@ AUTHORS_NETWORKS = {
 
 
 def constructor_arguments(network: AuthorsNetwork, config: dict[str, Any], label: str) -> dict[str, Any]:
-    """Arguments of our constructor; what ``config_dict`` does not mention is left to its released default.
+    """Constructor arguments for a ``config_dict``; options it does not mention keep their released default.
+
+    Parameters
+    ----------
+    label : str
+        Name of the checkpoint in error messages.
 
     Raises
     ------
     UserError
-        If factor or depth are missing, or an option has a value that is not built here.
+        If the factor or the depth is missing, or an option has an unsupported value.
     """
     for key in ("ratio", "c_z"):
         if key not in config:
-            raise UserError(f"{label}: its config_dict lacks {key!r}, without which it cannot be used")
+            raise UserError(f"{label}: its config_dict lacks {key!r}, which is required")
     for key, only in network.fixed.items():
         if config.get(key, only) != only:
             raise UserError(f"{label}: its option {key} = {config[key]!r} is not supported (only {only!r})")
     arguments: dict[str, Any] = {}
     for key, argument in network.arguments.items():
         if key in config:
-            value = _sound(config[key], key, label)
+            value = _checked_option(config[key], key, label)
             if arguments.setdefault(argument, value) != value:
                 raise UserError(
-                    f"{label}: its option {key} = {value} differs from {arguments[argument]} of "
-                    "another part, which is not supported"
+                    f"{label}: its option {key} = {value} differs from {arguments[argument]} in "
+                    "another part of the network, which is not supported"
                 )
     return arguments
 
 
 def crop_side(config: dict[str, Any], label: str) -> int:
-    """In-plane side of the training crop in pixels; the released test loop has tiles of this size."""
-    sides = [_sound(config.get(key), key, label) for key in ("c_y", "c_x")]
+    """In-plane side of the training crops in pixels; the released test loop uses tiles of this size.
+
+    Raises
+    ------
+    UserError
+        If the crops are not square, or not a multiple of 8 pixels.
+    """
+    sides = [_checked_option(config.get(key), key, label) for key in ("c_y", "c_x")]
     if sides[0] != sides[1]:
         raise UserError(
             f"{label}: trained on crops of {sides[0]} x {sides[1]}; only square ones are supported"
         )
     if sides[0] % 8:
-        raise UserError(f"{label}: trained on crops of {sides[0]} pixels, which is no multiple of 8")
+        raise UserError(f"{label}: trained on crops of {sides[0]} pixels, which is not a multiple of 8")
     return sides[0]
 
 
-def _sound(value: Any, key: str, label: str) -> int | bool:
-    """The whole number or the switch that an option holds; equal numbers for three axes count as one."""
+def _checked_option(value: Any, key: str, label: str) -> int | bool:
+    """Integer or switch of an option, checked; a list of equal numbers (one for each axis) counts as one."""
     if isinstance(value, list) and value and all(part == value[0] for part in value):
         value = value[0]
     if isinstance(value, bool) and key == "T_mask":
         return value
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 1 <= value <= _MAX_ARGUMENT:
-        raise UserError(f"{label}: its option {key} = {value!r} is missing or impossible")
+        raise UserError(f"{label}: its option {key} = {value!r} is missing or out of range")
     if value != int(value):
         raise UserError(f"{label}: its option {key} = {value!r} is not a whole number")
     return int(value)

@@ -1,9 +1,9 @@
 """Read the pickle inside a torch checkpoint without executing anything from it.
 
-Unpickling a file calls whatever the file names. Here the pickle's opcodes are read one by one
-(``pickletools``), and only those that build plain data are obeyed. A name becomes a label, an object a
-labelled bag of attributes, a tensor a note of where its numbers lie; nothing that the file names is
-imported, looked up or called.
+Unpickling a file imports and calls the functions that the file names, so a harmful file can run any program.
+Here the opcodes of the pickle are read one by one (``pickletools``), and only those that build plain data are
+interpreted. A name of a class becomes a label, an object becomes its label and attributes, and a tensor
+becomes a record of the position of its values. Nothing that the file names is imported or called.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _STORAGES = {
     "BoolStorage": torch.bool,
 }
 _PLAIN_KEYS = (str, int, float, bool, type(None))
-# Opcodes whose decoded argument is the value itself. Text opcodes of protocols 0 and 1 are left out:
-# torch.save writes protocol 2 or higher.
+# Opcodes whose decoded argument is the value itself. The text opcodes of protocols 0 and 1 are not supported,
+# because torch.save writes protocol 2 or higher.
 _CONSTANTS = {
     *("BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT"),
     *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINSTRING", "SHORT_BINSTRING"),
@@ -41,16 +41,16 @@ _LITERALS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 
 
 class Malformed(Exception):
-    """The file is not a pickle as torch.save writes them."""
+    """The file is damaged, or is not a pickle written by torch.save."""
 
 
 class Refused(Exception):
-    """The file names something that a checkpoint has no need of."""
+    """The file names a class, function or operation that a checkpoint does not need."""
 
 
 @dataclass(frozen=True)
 class Global:
-    """A name that the file mentions; never looked up."""
+    """Name of a class or function in the file; it is never imported."""
 
     module: str
     name: str
@@ -58,7 +58,7 @@ class Global:
 
 @dataclass(eq=False)
 class InertObject:
-    """An instance of a class that the file names: its attributes and nothing else."""
+    """An instance of a class in the file: the class's name and the instance's attributes, without methods."""
 
     kind: Global
     attributes: dict[str, Any] = field(default_factory=dict)
@@ -66,7 +66,7 @@ class InertObject:
 
 @dataclass(frozen=True)
 class StorageNote:
-    """Numbers of one type, kept outside the pickle."""
+    """A storage: values of one type that the file keeps outside the pickle."""
 
     key: str
     dtype: torch.dtype
@@ -75,7 +75,7 @@ class StorageNote:
 
 @dataclass(frozen=True, eq=False)
 class TensorNote:
-    """Which numbers of a storage form a tensor."""
+    """A tensor: its storage and the layout of its values there, in elements."""
 
     storage: StorageNote
     offset: int
@@ -84,16 +84,16 @@ class TensorNote:
 
 
 def _rebuild_tensor(storage: StorageNote, offset: int, size: tuple, stride: tuple, *_: Any) -> TensorNote:
-    numbers = (offset, *size, *stride)
+    layout = (offset, *size, *stride)
     if type(storage) is not StorageNote or len(size) != len(stride):
         raise Malformed("a tensor without a storage")
-    if len(size) > 16 or any(type(n) is not int or n < 0 for n in numbers):
-        raise Malformed("a tensor of an impossible shape")
+    if len(size) > 16 or any(type(n) is not int or n < 0 for n in layout):
+        raise Malformed("a tensor with an impossible shape")
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     count = math.prod(size)
-    # Also refuses tensors that repeat few numbers to an enormous size (stride 0).
+    # This also rejects tensors that repeat few values to an enormous size (stride 0).
     if count > storage.length or (count and last >= storage.length):
-        raise Malformed("a tensor that reaches beyond its numbers")
+        raise Malformed("a tensor that extends beyond its storage")
     return TensorNote(storage, offset, tuple(size), tuple(stride))
 
 
@@ -107,7 +107,7 @@ def _ordered_dict(pairs: list | tuple = ()) -> dict:
     return {key: value for key, value in pairs if type(key) in _PLAIN_KEYS}
 
 
-# The only things ever called, all of them ours: what the file's names stand for.
+# The functions of this module that stand for names in the file. Nothing else is ever called.
 _CONSTRUCTORS = {
     Global("collections", "OrderedDict"): _ordered_dict,
     Global("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
@@ -115,13 +115,14 @@ _CONSTRUCTORS = {
     Global("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
     Global("torch", "Size"): lambda size=(): tuple(size),
     Global("torch", "device"): lambda *parts: parts,
-    Global("__builtin__", "set"): lambda items=(): list(items),  # which may hold what cannot be hashed
+    Global("__builtin__", "set"): lambda items=(): list(items),  # a list, because items may not be hashable
     Global("builtins", "set"): lambda items=(): list(items),
 }
 
 
 def _is_inert(name: Global) -> bool:
-    # A dotted name walks along attributes (torch.nn.modules.module's "torch.os.system").
+    # A dotted name refers to attributes of other modules, such as "torch.os.system" in
+    # torch.nn.modules.module.
     if "." in name.name:
         return False
     return name.module.startswith(_INERT_PACKAGES) or (name.module, name.name) in _INERT_NAMES
@@ -129,17 +130,17 @@ def _is_inert(name: Global) -> bool:
 
 def _checked_global(module: Any, name: Any) -> Global:
     if type(module) is not str or type(name) is not str:
-        raise Malformed("a name that is no text")
-    found = Global(module, name)
-    if _is_inert(found) or found in _CONSTRUCTORS or (module == "torch" and name in _STORAGES):
-        return found
+        raise Malformed("a name that is not text")
+    label = Global(module, name)
+    if _is_inert(label) or label in _CONSTRUCTORS or (module == "torch" and name in _STORAGES):
+        return label
     raise Refused(ascii(f"{module}.{name}")[:80])
 
 
 def _instance(kind: Any, arguments: Any) -> Any:
-    """What the opcodes REDUCE and NEWOBJ make of a name and its arguments."""
+    """Result of the opcodes REDUCE and NEWOBJ, which call a name with arguments."""
     if type(kind) is not Global or type(arguments) is not tuple:
-        raise Malformed("a call of something that is no name")
+        raise Malformed("a call of something that is not a name")
     if kind in _CONSTRUCTORS:
         return _CONSTRUCTORS[kind](*arguments)
     if _is_inert(kind):
@@ -148,16 +149,16 @@ def _instance(kind: Any, arguments: Any) -> Any:
 
 
 def _set_attributes(target: Any, state: Any) -> None:
-    """The opcode BUILD: attributes for an object; a dict's own attributes (torch's _metadata) are dropped."""
+    """The opcode BUILD: set attributes of an object. Attributes of a dict (torch's _metadata) are dropped."""
     if type(target) is dict:
         return
     if type(target) is not InertObject or type(state) is not dict:
-        raise Malformed("attributes for something that is no object")
+        raise Malformed("attributes of something that is not an object")
     target.attributes.update((key, value) for key, value in state.items() if type(key) is str)
 
 
 def _persistent(identity: Any) -> Any:
-    """A reference out of the pickle: a storage, or (before torch 1.6) a class with its source text."""
+    """A reference to data outside the pickle: a storage or, before torch 1.6, a class with source code."""
     if type(identity) is not tuple or len(identity) < 2:
         raise Malformed("an unknown reference")
     if identity[0] == "module" and type(identity[1]) is Global:
@@ -166,45 +167,46 @@ def _persistent(identity: Any) -> Any:
         raise Malformed("an unknown reference")
     _, kind, key, _location, length = identity[:5]
     if type(kind) is not Global or kind.name not in _STORAGES or type(key) is not str:
-        raise Malformed("a storage of an unknown type")
+        raise Malformed("a storage with an unknown type")
     if type(length) is not int or length < 0 or (len(identity) == 6 and identity[5] is not None):
-        raise Malformed("a storage of an unknown layout")
+        raise Malformed("a storage with an unknown layout")
     return StorageNote(key, _STORAGES[kind.name], length)
 
 
 def read_pickle(file: BinaryIO, storages: dict[str, StorageNote] | None = None) -> Any:
-    """The plain data of one pickle; ``file`` is left behind its last byte.
+    """Read one pickle as plain data; `file` is then positioned after its last byte.
 
     Parameters
     ----------
-    file
-        In memory, so that a false length in it cannot reserve more than is there.
-    storages
-        Filled, where given, with all storages that the pickle refers to.
+    file : binary file
+        In memory, so that a wrong length in it cannot allocate more memory than the file has.
+    storages : dict, optional
+        Receives all storages that the pickle refers to, by key.
 
     Returns
     -------
-    numbers, text, lists, tuples and dictionaries, ``InertObject`` for instances of classes,
-    ``TensorNote`` for tensors, ``Global`` for a bare class.
+    object
+        Numbers, text, lists, tuples and dictionaries; ``InertObject`` for instances of classes,
+        ``TensorNote`` for tensors, and ``Global`` for a class itself.
 
     Raises
     ------
     Refused
-        The pickle names anything but parts of a network.
+        If the pickle names anything but parts of a network.
     Malformed
-        It is damaged, or not a pickle as torch.save writes them.
+        If it is damaged or was not written by torch.save.
     """
     try:
         return _Machine({} if storages is None else storages).run(file)
     except (Malformed, Refused):
         raise
-    # Random bytes fail in many ways; each means the same.
+    # Damaged bytes raise many types of errors, all with the same meaning.
     except Exception as error:
         raise Malformed(f"a damaged pickle ({type(error).__name__})") from error
 
 
 class _Machine:
-    """Obeys the opcodes of one pickle that build data, and refuses all others."""
+    """Interprets those opcodes of a pickle that build data, and rejects all others."""
 
     def __init__(self, storages: dict[str, StorageNote]) -> None:
         self.storages = storages
@@ -226,7 +228,7 @@ class _Machine:
                 if step is None:
                     raise Refused(f"the pickle operation {name}")
                 step(argument)
-        raise Malformed("a pickle without an end")
+        raise Malformed("a pickle that is cut off")
 
     def since_mark(self) -> list[Any]:
         items, self.stack = self.stack, self.outer.pop()
@@ -275,7 +277,7 @@ class _Machine:
 
     def append(self, items: list[Any]) -> None:
         if type(self.stack[-1]) is not list:
-            raise Malformed("items for something that is no list")
+            raise Malformed("items for something that is not a list")
         self.stack[-1].extend(items)
 
     def op_append(self, _: Any) -> None:
@@ -289,8 +291,9 @@ class _Machine:
 
     def set_items(self, items: list[Any]) -> None:
         if type(self.stack[-1]) is not dict:
-            raise Malformed("entries for something that is no dictionary")
-        # Other keys (tuples) have no use here, and hashing them can be made to take for ever.
+            raise Malformed("entries for something that is not a dictionary")
+        # Other keys, such as tuples, are not needed, and a harmful file could make hashing them take for
+        # ever.
         self.stack[-1].update(_ordered_dict(list(zip(items[::2], items[1::2], strict=True))))
 
     def op_setitem(self, _: Any) -> None:
@@ -319,7 +322,7 @@ class _Machine:
         _set_attributes(self.stack[-1], state)
 
     def op_binpersid(self, _: Any) -> None:
-        found = _persistent(self.stack.pop())
-        if type(found) is StorageNote:
-            self.storages[found.key] = found
-        self.stack.append(found)
+        reference = _persistent(self.stack.pop())
+        if type(reference) is StorageNote:
+            self.storages[reference.key] = reference
+        self.stack.append(reference)

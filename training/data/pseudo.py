@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ThickToThinSRLib.acquisition import sampling_matrix
+from ThickToThinSRLib.acquisition import Acquisition, sampling_matrix
 from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.volume import Volume, through_plane_axis
 
@@ -33,9 +33,8 @@ def pseudo_pair(scan: Volume, factor: int = 5, profile: str = "box") -> Pair:
     count = (len(thin) - 2 * margin - 1) // factor + 1
     if count < 3:
         raise UserError(f"{len(thin)} thin slices are too few for three thick ones (factor {factor})")
-    weights = sampling_matrix(
-        count, factor * step, len(thin), step, factor * step, profile, first_thin=-margin * step
-    )
+    acquisition = Acquisition(factor * step, factor * step, profile)
+    weights = sampling_matrix(acquisition, count, len(thin), step, first_thin=-margin * step)
     thick = np.empty((count, *thin.shape[1:]), np.int16)
     for index, row in enumerate(weights):
         used = np.flatnonzero(row)

@@ -1,4 +1,4 @@
-"""Attributes of a source slice that hold for what is derived from it, by module of DICOM PS3.3."""
+"""Attributes that a derived slice copies from its source slice, by module of DICOM PS3.3."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _CT = (
     *("ContrastBolusIngredient", "ContrastBolusIngredientConcentration"),
 )
 COPIED = (*_PATIENT, *_STUDY, *_SERIES, *_FRAME_OF_REFERENCE, *_EQUIPMENT, *_IMAGE, *_CT)
-# Type 2: to be there even where nothing is known.
+# Attributes of type 2, which must be present, empty if unknown.
 EMPTY_IF_UNKNOWN = (
     *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID"),
     *("AccessionNumber", "ReferringPhysicianName", "Manufacturer", "PositionReferenceIndicator"),

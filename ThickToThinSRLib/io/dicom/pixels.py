@@ -1,4 +1,4 @@
-"""CT numbers of DICOM slices, whatever the transfer syntax."""
+"""CT numbers of DICOM slices in any transfer syntax."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def stored_values(path: Path) -> np.ndarray:
     Raises
     ------
     UserError
-        If the pixels are damaged, cut off, in colour, or of an unknown transfer syntax.
+        If the pixels are damaged, truncated, in colour, or in an unknown transfer syntax.
     """
     import pydicom
     from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
@@ -34,36 +34,36 @@ def stored_values(path: Path) -> np.ndarray:
     try:
         dataset = pydicom.dcmread(path, force=True)
         if dataset.get("SamplesPerPixel", 1) != 1:
-            raise UserError(f"{path}: a colour image; one CT number a pixel is needed")
+            raise UserError(f"{path}: a colour image, not CT: each pixel must have one value")
         if "ModalityLUTSequence" in dataset:
             raise UserError(
-                f"{path}: stores its values through a table (Modality LUT), which is not supported"
+                f"{path}: its values are stored with a lookup table (Modality LUT), which is not supported"
             )
-        if "TransferSyntaxUID" not in dataset.file_meta:  # a file without preamble
+        if "TransferSyntaxUID" not in dataset.file_meta:  # a file without DICOM preamble
             implicit, _ = dataset.original_encoding
             dataset.file_meta.TransferSyntaxUID = (
                 ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
             )
         syntax = dataset.file_meta.TransferSyntaxUID
         if syntax.is_encapsulated and syntax != RLELossless:
-            values = _decoded_by_gdcm(dataset)
+            values = _decode_with_gdcm(dataset)
         else:
             values = dataset.pixel_array
         shape = (int(dataset.get("NumberOfFrames") or 1), int(dataset.Rows), int(dataset.Columns))
         return values.reshape(shape)
     except UserError:
         raise
-    # pydicom and GDCM meet damaged pixels with errors of many types.
+    # pydicom and GDCM raise errors of many types for damaged pixels.
     except Exception as error:
         reason = " ".join(str(error).split())[-160:] or type(error).__name__
         raise UserError(f"{path}: its pixels are damaged, cut off or cannot be decoded ({reason})") from error
 
 
-def _decoded_by_gdcm(dataset: FileDataset) -> np.ndarray:
-    """Decode compressed pixels by SimpleITK, which brings GDCM, so that pydicom's plugins are not needed.
+def _decode_with_gdcm(dataset: FileDataset) -> np.ndarray:
+    """Decode compressed pixels with SimpleITK, which includes GDCM; pydicom's plugins are then not needed.
 
-    GDCM rescales while it reads, by rules of its own (not at all for MR, by the first frame for enhanced
-    objects); a copy that holds the pixels and nothing else gives the stored values.
+    GDCM rescales values on reading by its own rules (not at all for MR, by the first frame for enhanced
+    objects). A copy of the dataset with the pixels alone makes it return the stored values.
     """
     from pydicom import Dataset
     from pydicom.uid import CTImageStorage, MultiFrameGrayscaleWordSecondaryCaptureImageStorage, generate_uid
@@ -86,7 +86,7 @@ def _decoded_by_gdcm(dataset: FileDataset) -> np.ndarray:
 
 
 def rescaled(stored: np.ndarray, slope: float, intercept: float) -> np.ndarray:
-    """CT numbers of one slice in the smallest type that holds them: int16, int32, or float32."""
+    """CT numbers of one slice in the smallest type that can represent them: int16, int32 or float32."""
     if slope.is_integer() and intercept.is_integer():
         values = stored.astype(np.int64) * int(slope) + int(intercept)
         for kind in (np.int16, np.int32):
@@ -97,7 +97,10 @@ def rescaled(stored: np.ndarray, slope: float, intercept: float) -> np.ndarray:
 
 
 def stacked(slices: list[np.ndarray]) -> np.ndarray:
-    """Slices as one array, in the smallest type that holds all of them; the list is emptied meanwhile."""
+    """Slices as one array in the smallest type that can represent all of them.
+
+    The list is emptied on the way, so that slices and array are not both in memory.
+    """
     kinds = {piece.dtype for piece in slices}
     kind = next(k for k in (np.float32, np.int32, np.int16) if np.dtype(k) in kinds)
     volume = np.empty((len(slices), *slices[0].shape), kind)

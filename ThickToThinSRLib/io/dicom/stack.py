@@ -1,8 +1,8 @@
-"""Where the slices of a DICOM series lie, and whether they form a regular stack.
+"""Positions of the slices of a DICOM series, and the check that they form a regular stack.
 
 Positions come from ``ImagePositionPatient`` of every slice (DICOM PS3.3 C.7.6.2) or, in enhanced multi-frame
-objects, from the functional groups of every frame (PS3.3 C.7.6.16). A stack that a Volume cannot hold is
-refused with the measured numbers: resampling such a stack is not this project's business.
+objects, from the functional groups of every frame (PS3.3 C.7.6.16). Slices that do not form a regular grid
+are rejected with the measured values; they are never resampled.
 """
 
 from __future__ import annotations
@@ -22,15 +22,27 @@ if TYPE_CHECKING:
 
 _DIRECTION_TOLERANCE = 1e-3  # difference of unit vectors, 0.06 degrees
 _IN_PLANE_TOLERANCE = 0.1  # mm over the whole stack
-_POSITION_TOLERANCE = (0.02, 0.01)  # mm, or as a share of the spacing, whichever is larger
+_POSITION_TOLERANCE = (0.02, 0.01)  # mm, or as a fraction of the spacing; the larger one applies
 
 
 @dataclass(frozen=True)
 class Slice:
     """One slice: a file, or one frame of a multi-frame file.
 
-    position: centre of the first voxel, LPS mm. row, column: unit directions of increasing i and j.
-    pixel_spacing: (x, y) mm. thickness: mm, None if absent or zero. HU = slope * stored value + intercept.
+    Attributes
+    ----------
+    position : tuple of 3 floats
+        Centre of the first voxel, LPS, mm.
+    row, column : tuple of 3 floats
+        Unit directions of increasing i and increasing j, LPS.
+    pixel_spacing : tuple of 2 floats
+        Along i and j, mm.
+    shape : tuple of 2 ints
+        Rows and columns.
+    thickness : float or None
+        Slice thickness, mm; None if absent or zero.
+    slope, intercept : float
+        HU = slope * stored value + intercept.
     """
 
     path: Path
@@ -49,7 +61,7 @@ class Slice:
 
 @dataclass(frozen=True)
 class Stack:
-    """Slices in order along the normal, with the geometry of the Volume that they form."""
+    """Slices sorted along their normal, with the geometry of the Volume that they form."""
 
     slices: list[Slice]
     spacing: tuple[float, float, float]
@@ -59,21 +71,25 @@ class Stack:
 
 
 def slices_of(header: Dataset, path: Path) -> list[Slice]:
-    """The slices that a DICOM object holds: one, or one a frame. Localizer frames are left out.
+    """The slices of a DICOM object: one, or one for each frame. Localizer frames are skipped.
 
     Raises
     ------
     UserError
-        If the object lacks what a slice of a volume needs.
+        If an attribute that a slice of a volume needs is missing or damaged.
     """
     frames = header.get("PerFrameFunctionalGroupsSequence")
     if not frames:
         if int(header.get("NumberOfFrames") or 1) > 1:
-            raise UserError(f"{path}: a multi-frame image without positions of its frames cannot be read")
+            raise UserError(
+                f"{path}: a multi-frame image without positions of its frames cannot be read as a volume"
+            )
         return [_slice(path, header, 0, (header,), (header,))]
     shared = header.get("SharedFunctionalGroupsSequence") or [{}]
     if int(header.get("NumberOfFrames") or 1) != len(frames):
-        raise UserError(f"{path}: describes {len(frames)} frames but holds {header.get('NumberOfFrames')}")
+        raise UserError(
+            f"{path}: damaged, it describes {len(frames)} frames but contains {header.get('NumberOfFrames')}"
+        )
     slices = []
     for index, frame in enumerate(frames):
         groups = [item for level in (frame, shared[0]) for item in _first_items(level)]
@@ -84,16 +100,17 @@ def slices_of(header: Dataset, path: Path) -> list[Slice]:
 
 
 def _first_items(groups: Dataset) -> list[Dataset]:
+    """First item of each sequence in the functional groups of a frame."""
     return [element.value[0] for element in groups if element.VR == "SQ" and element.value]
 
 
 def _slice(
-    path: Path, header: Dataset, frame: int, places: Sequence[Dataset], scales: Sequence[Dataset]
+    path: Path, header: Dataset, frame: int, geometries: Sequence[Dataset], scales: Sequence[Dataset]
 ) -> Slice:
-    """A slice from the first of `places` (geometry) and `scales` (rescaling) that has each attribute."""
+    """Read a slice: geometry and rescaling come from the first of the datasets that has the attribute."""
 
     def numbers(keyword: str, count: int) -> tuple[float, ...]:
-        value = next((place[keyword].value for place in places if keyword in place), None)
+        value = next((geometry[keyword].value for geometry in geometries if keyword in geometry), None)
         values = tuple(float(number) for number in value) if value else ()
         if len(values) != count or not all(math.isfinite(number) for number in values):
             raise UserError(f"{path}: damaged or incomplete DICOM image, its {keyword} is {value}")
@@ -135,18 +152,18 @@ def regular_stack(slices: list[Slice], name: str) -> Stack:
     Parameters
     ----------
     name
-        What errors call the series.
+        Name of the series in error messages.
 
     Returns
     -------
     Stack
-        The normal is row x column, so the direction matrix is right-handed.
+        The normal is the cross product of row and column, so the direction matrix is right-handed.
 
     Raises
     ------
     UserError
-        If slices differ in size, pixel spacing or orientation; if one is missing or there twice; if they are
-        spaced unevenly or sheared (gantry tilt).
+        If the slices differ in size, pixel spacing, orientation or frame of reference; if one is missing or
+        duplicated; or if they are unevenly spaced or sheared (gantry tilt).
     """
     _check_alike(slices, name)
     row = np.mean([piece.row for piece in slices], axis=0)
@@ -163,10 +180,10 @@ def regular_stack(slices: list[Slice], name: str) -> Stack:
     if len(slices) > 1:
         _check_heights(heights, name)
         _check_straight(positions, heights, normal, name)
-        # Sums of decimals: 1e-6 mm is beneath what DICOM's decimal strings mean.
+        # Rounding removes errors of binary arithmetic; DICOM's decimal strings are less precise than 1e-6 mm.
         distance = round(float(heights[-1] - heights[0]) / (len(slices) - 1), 6)
     elif thickness is None:
-        raise UserError(f"{name}: a single slice without SliceThickness has no known extent")
+        raise UserError(f"{name}: a single slice needs a SliceThickness to make a volume, but has none")
     else:
         distance = thickness
     spacing = (*slices[0].pixel_spacing, distance)
@@ -174,13 +191,14 @@ def regular_stack(slices: list[Slice], name: str) -> Stack:
 
 
 def _check_alike(slices: list[Slice], name: str) -> None:
+    """Reject slices that differ in size, pixel spacing, orientation or frame of reference."""
     shapes = sorted({piece.shape for piece in slices})
     if len(shapes) > 1:
         sizes = " and ".join(f"{columns} x {rows}" for rows, columns in shapes[:3])
         raise UserError(f"{name}: slices of different sizes ({sizes} pixels) do not form one volume")
     pixels = np.array([piece.pixel_spacing for piece in slices])
     if pixels.min() <= 0:
-        raise UserError(f"{name}: a PixelSpacing of {pixels.min():g} mm is impossible")
+        raise UserError(f"{name}: damaged, its PixelSpacing is {pixels.min():g} mm")
     if np.ptp(pixels, axis=0).max() > 1e-4:
         raise UserError(
             f"{name}: slices of different pixel spacing ({pixels.min():.6g} to {pixels.max():.6g} mm) "
@@ -202,7 +220,7 @@ def _check_alike(slices: list[Slice], name: str) -> None:
 
 
 def _check_heights(heights: np.ndarray, name: str) -> None:
-    """Refuse double, missing and unevenly spaced slices; `heights` are sorted, mm along the normal."""
+    """Reject duplicate, missing and unevenly spaced slices; `heights` are sorted, mm along the normal."""
     gaps = np.diff(heights)
     spacing = float(np.median(gaps))
     tolerance = max(_POSITION_TOLERANCE[0], _POSITION_TOLERANCE[1] * spacing)
@@ -210,8 +228,9 @@ def _check_heights(heights: np.ndarray, name: str) -> None:
     if double:
         where = heights[int(np.argmin(gaps))]
         raise UserError(
-            f"{name}: slices at the same place: {double} where another lies (first at {where:.2f} mm along "
-            "the normal): several acquisitions or phases in one series; separate them first"
+            f"{name}: {double} slice{'s' if double > 1 else ''} at the same position as another, first at "
+            f"{where:.2f} mm along the normal: if the series contains several acquisitions or phases, "
+            "separate them first"
         )
     deviation = float(np.abs(heights - np.linspace(heights[0], heights[-1], len(heights))).max())
     if max(deviation, float(np.abs(gaps - spacing).max())) <= tolerance:
@@ -223,17 +242,17 @@ def _check_heights(heights: np.ndarray, name: str) -> None:
     missing = int(np.sum(whole - 1))
     if missing and np.abs(gaps / smallest - whole).max() < 0.05:
         raise UserError(
-            f"{name}: {missing} missing slice{'s' if missing > 1 else ''}: they lie every {smallest:.3f} mm "
-            f"but there are {where}; fetch the whole series"
+            f"{name}: {missing} missing slice{'s' if missing > 1 else ''}: the spacing is {smallest:.3f} mm, "
+            f"but there are {where}; get the complete series"
         )
     raise UserError(
         f"{name}: uneven slice spacing, {smallest:.3f} to {gaps.max():.3f} mm ({where}; up to "
-        f"{deviation:.3f} mm off a regular grid): a volume needs even spacing"
+        f"{deviation:.3f} mm from a regular grid): resample the series to even spacing first"
     )
 
 
 def _check_straight(positions: np.ndarray, heights: np.ndarray, normal: np.ndarray, name: str) -> None:
-    """Refuse slices that do not lie straight above each other."""
+    """Reject slices that are displaced in-plane relative to each other (gantry tilt, table motion)."""
     rises = heights - heights[0]
     drift = positions - positions[0] - rises[:, None] * normal
     largest = float(np.linalg.norm(drift, axis=1).max())
@@ -244,7 +263,9 @@ def _check_straight(positions: np.ndarray, heights: np.ndarray, normal: np.ndarr
     if rest <= max(_IN_PLANE_TOLERANCE, 0.1 * largest):
         angle = math.degrees(math.atan(float(np.linalg.norm(slope))))
         raise UserError(
-            f"{name}: gantry tilt of {angle:.2f} degrees, the stack is sheared by {largest:.2f} mm in all: "
+            f"{name}: gantry tilt of {angle:.2f} degrees, shearing the stack by {largest:.2f} mm in total: "
             "correct the tilt first, for instance with Slicer's DICOM module"
         )
-    raise UserError(f"{name}: slices are shifted sideways against each other by up to {largest:.2f} mm")
+    raise UserError(
+        f"{name}: slices are shifted in-plane by up to {largest:.2f} mm: they do not form one volume"
+    )

@@ -1,4 +1,4 @@
-"""How CT numbers are stored in the 16 bits of a DICOM slice: lossless, in the source's scale if they fit."""
+"""Lossless storage of CT numbers in the 16 bits of a DICOM slice, with the source's rescaling if possible."""
 
 from __future__ import annotations
 
@@ -16,7 +16,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Storage:
-    """HU = slope * stored value + intercept, stored in `dtype`; padding in HU, None if there is none."""
+    """Rescaling and type of stored values.
+
+    Attributes
+    ----------
+    slope, intercept : float
+        HU = slope * stored value + intercept.
+    dtype : numpy.dtype
+        int16 or uint16.
+    padding : (float, float or None), optional
+        Padding value and limit of the padding range, HU.
+    """
 
     slope: float
     intercept: float
@@ -24,7 +34,7 @@ class Storage:
     padding: tuple[float, float | None] | None
 
     def put(self, dataset: Dataset, hu: np.ndarray) -> None:
-        """Set the pixel attributes of a slice (rows, columns)."""
+        """Set the pixel attributes of a slice; `hu` has shape (rows, columns)."""
         from pydicom.valuerep import format_number_as_ds
 
         signed = self.dtype.kind == "i"
@@ -46,7 +56,7 @@ class Storage:
         return np.rint((np.asarray(hu, np.float64) - self.intercept) / self.slope)
 
     def fits(self, values) -> bool:
-        """Whether these HU, and the padding, lie within the type."""
+        """Whether these HU, and the padding values, are within the range of the type."""
         limits = np.iinfo(self.dtype)
         padding = [] if self.padding is None else [value for value in self.padding if value is not None]
         stored = self._stored([*values, *padding])
@@ -54,28 +64,30 @@ class Storage:
 
 
 def storage_for(voxels: np.ndarray, headers: Sequence[Dataset]) -> Storage:
-    """The storage for all `voxels` (HU): the source's own unless they overshoot it or need finer steps.
+    """The storage for all `voxels` in HU, given the headers of the source's slices.
+
+    It is that of the source, unless the values exceed its range or need finer steps.
 
     Raises
     ------
     UserError
-        If no 16-bit type holds the values.
+        If the values do not fit any 16-bit type.
     """
     scales = {(_number(h, "RescaleSlope", 1.0), _number(h, "RescaleIntercept", 0.0)) for h in headers}
     own = scales.pop() if len(scales) == 1 else (1.0, 0.0)
-    if own[0] > 1:  # steps that hold the source's values, but not what lies between them
+    if own[0] > 1:  # such steps are too coarse for values between the source's
         own = (1.0, own[1])
     unsigned_source = headers[0].get("PixelRepresentation", 0) == 0
     kinds = (np.uint16, np.int16) if unsigned_source else (np.int16, np.uint16)
     padding = _padding(headers[0])
     extremes = (voxels.min(), voxels.max())
-    # A padding value that does not fit is that of no voxel; then there is none.
-    for kept in (padding, None):
+    # A padding value that does not fit cannot occur in any voxel, so it can be dropped.
+    for padding_or_none in (padding, None):
         for slope, intercept in (own, (1.0, 0.0)):
             if (slope, intercept) == (1.0, 0.0) and voxels.dtype.kind == "f" and own != (1.0, 0.0):
-                continue  # whole HU would be coarser than what the source has
+                continue  # whole HU would be coarser than the source's steps
             for kind in kinds:
-                storage = Storage(slope, intercept, np.dtype(kind), kept)
+                storage = Storage(slope, intercept, np.dtype(kind), padding_or_none)
                 if storage.fits(extremes):
                     return storage
     raise UserError(
@@ -84,7 +96,7 @@ def storage_for(voxels: np.ndarray, headers: Sequence[Dataset]) -> Storage:
 
 
 def _padding(header: Dataset) -> tuple[float, float | None] | None:
-    """The source's padding value and limit in HU."""
+    """The source's padding value and padding range limit in HU; None if it has none."""
     if header.get("PixelPaddingValue") is None:
         return None
     slope, intercept = _number(header, "RescaleSlope", 1.0), _number(header, "RescaleIntercept", 0.0)
@@ -93,7 +105,7 @@ def _padding(header: Dataset) -> tuple[float, float | None] | None:
         value = header.get(keyword)
         if value is None:
             return None
-        # Some writers give the value in the other signedness than the pixels'.
+        # Some writers store this value with a different signedness than the pixels.
         stored = int(value if not isinstance(value, bytes) else int.from_bytes(value, "little"))
         kind = np.int16 if header.get("PixelRepresentation", 0) else np.uint16
         return float(np.array(stored & 0xFFFF, np.uint16).astype(kind)) * slope + intercept
@@ -102,12 +114,13 @@ def _padding(header: Dataset) -> tuple[float, float | None] | None:
 
 
 def _number(header: Dataset, keyword: str, default: float) -> float:
+    """An attribute of an object, or of the functional groups of its first frame, as a number."""
     value = next((level[keyword].value for level in _levels(header) if keyword in level), None)
     return default if value in (None, "") else float(value)
 
 
 def _levels(header: Dataset) -> Iterator[Dataset]:
-    """An object and, in enhanced ones, the functional groups of its first frame."""
+    """Yield an object and, if it is enhanced, the functional groups of its first frame."""
     yield header
     for keyword in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
         for groups in (header.get(keyword) or ())[:1]:

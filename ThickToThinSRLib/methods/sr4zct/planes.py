@@ -31,14 +31,12 @@ def thin_matrix(rows: int, pixel: float, spacing: float) -> np.ndarray:
     count = slice_count(rows, pixel, spacing)
     if spacing < pixel * (1 - 1e-6):
         return interpolation_matrix(rows, pixel, count, spacing)
-    return sampling_matrix(count, spacing, rows, pixel, spacing)
+    return sampling_matrix(Acquisition(spacing, spacing), count, rows, pixel)
 
 
 def thick_matrix(rows: int, pixel: float, acquisition: Acquisition) -> np.ndarray:
     """Rows of an image every `pixel` mm to thick slices: (count, rows)."""
-    spacing = acquisition.spacing
-    count = slice_count(rows, pixel, spacing)
-    return sampling_matrix(count, spacing, rows, pixel, acquisition.thickness, acquisition.profile)
+    return acquisition.matrix(slice_count(rows, pixel, acquisition.spacing), rows, pixel)
 
 
 def along_rows(matrix: np.ndarray | torch.Tensor, planes: torch.Tensor) -> torch.Tensor:

@@ -78,10 +78,7 @@ def make_pair(
     n, height, width = block.shape
     first, step = grid
     thick_slices = 2 * _SIDE + 1
-    weights = sampling_matrix(
-        thick_slices, true.spacing, n, step, true.thickness, true.profile,
-        first_thin=first + _SIDE * true.spacing,
-    )  # fmt: skip
+    weights = sampling_matrix(true, thick_slices, n, step, first_thin=first + _SIDE * true.spacing)
     thick = weights.astype(np.float32) @ block.reshape(n, -1)
     if whole_hu:
         thick = np.rint(thick)
