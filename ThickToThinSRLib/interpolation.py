@@ -22,7 +22,7 @@ def interpolation_matrix(
     The first slice centres coincide; the targets must not lie beyond the last slice centre. The spline is the
     natural one, with zero curvature at the first and last slice: it is the spline through slices that
     continue beyond the ends by point reflection, y[-k] = 2 y[0] - y[k]. Hence it reproduces every linear
-    change along the slices up to the ends, where a spline through mirrored slices, such as ITK's, flattens it.
+    change along the slices up to the ends, which a spline through mirrored slices, such as ITK's, flattens.
     Away from the ends both agree (Unser, IEEE Signal Processing Magazine 16(6), 1999).
 
     Parameters

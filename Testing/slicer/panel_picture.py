@@ -1,6 +1,7 @@
 """The picture of the panel in the tutorial: ``python -m pytest Testing/slicer/panel_picture.py``.
 
-It enhances the bundled sample by a click with the weights that ship, and writes Resources/Screenshots/panel.png.
+It enhances the bundled sample by a click, with the weights that ship, and writes
+Resources/Screenshots/panel.png.
 """
 
 from __future__ import annotations
