@@ -1,1 +1,1 @@
-"""Training and evaluation on pairs of thick-slice and thin-slice scans, on one GPU or many, without a display."""
+"""Training and evaluation on pairs of thick and thin scans, on one GPU or many, without display."""

@@ -23,8 +23,8 @@ def model_card(
     recipe : Recipe
         With all settings in place.
     cases : list of Case
-        Training cases. Their slice spacing stands in the card's ``trained``, so that ``enhance`` warns where a
-        scan has another one.
+        Training cases. Their slice spacing stands in the card's ``trained``, so that ``enhance`` warns where
+        a scan has another one.
     origin : str
         The data set.
     step : int

@@ -14,9 +14,7 @@ def run(work: Callable[[], None]) -> int:
         work()
     except UserError as error:
         text = str(error)
-        if text.startswith(
-            "Caught "
-        ):  # from a process that reads data: a traceback, of which the last line counts
+        if text.startswith("Caught "):  # a traceback from a process that reads data: its last line counts
             text = text.strip().splitlines()[-1].partition(": ")[2]
         print(f"training: {' '.join(text.splitlines())}", file=sys.stderr)
         return 2

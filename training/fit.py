@@ -154,7 +154,7 @@ class Fit:
                 group["lr"] *= self.settings.drop_factor
 
     def _validate(self) -> dict[str, float]:
-        """Validate the best weights so far, and save them if they are better than before; returns the scores."""
+        """Validate, and save the weights if they are the best so far; returns the scores."""
         state = self.state
         with _weights_replaced(state.network, state.average):
             scores = validate(

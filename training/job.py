@@ -100,7 +100,6 @@ def remaining_batches(job: TrainingJob, beginning: Beginning) -> DataLoader:
         range(beginning.state.step, length.last_step),
         settings.batch,
         ranks,
-        length.steps_per_epoch,
         len(beginning.crops),
     )
     return DataLoader(

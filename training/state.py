@@ -64,7 +64,7 @@ class TrainState:
 
     @property
     def best_weights(self) -> dict[str, torch.Tensor]:
-        """The average of the weights if there is one, else the weights: what is validated and saved as best."""
+        """What is validated and saved as best: the average of the weights, or without one the weights."""
         return self.network.state_dict() if self.average is None else self.average
 
     def save(self, folder: Path) -> None:

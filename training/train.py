@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from ThickToThinSRLib.networks import NETWORKS
 from .command import run
 from .data.arrays import prepare_cases
 from .data.cases import INDEX, SPLITS, Case, find_cases
+from .fit import fit
+from .job import TrainingJob, begin
 from .ranks import Ranks, joined
 from .recipes import NAMES, Recipe, find_recipe
 from .resuming import RUN_FILE, case_sizes, check_resuming, earlier_starts, stored_recipe
@@ -52,7 +55,7 @@ class TrainRequest:
     data: Path
     output: Path
     device: str = "auto"
-    assignments: tuple[str, ...] | list[str] = ()
+    assignments: Sequence[str] = ()
     resume: bool = False
 
 
@@ -89,9 +92,6 @@ def train(request: TrainRequest) -> None:
     recipe = _requested_recipe(request)
     _check_splits(request.data)
     ranks = joined(request.device)
-    from .fit import fit
-    from .job import TrainingJob, begin
-
     fault = ranks.gathered(_folder_fault(recipe, request, ranks) if ranks.first else None)[0]
     if fault:
         raise UserError(fault)
@@ -142,7 +142,7 @@ def _folder_fault(recipe: Recipe, request: TrainRequest, ranks: Ranks) -> str | 
     return None
 
 
-def _describe(job, request: TrainRequest, step: int) -> None:
+def _describe(job: TrainingJob, request: TrainRequest, step: int) -> None:
     """Write the run's file: recipe and data as they are now, and the code version of every start."""
     start = {
         "after_step": step,

@@ -34,8 +34,8 @@ def validate(network: torch.nn.Module, cases: list[Case], side: int, ranks: Rank
     Returns
     -------
     dict
-        ``psnr`` by the authors' definition, ``l1`` on [0, 1], and ``picture``: planes of the first case (thick,
-        predicted and true, from top to bottom) on the first process, None on the others.
+        ``psnr`` by the authors' definition, ``l1`` on [0, 1], and ``picture``: planes of the first case
+        (thick, predicted and true, from top to bottom) on the first process, None on the others.
     """
     network.eval()
     mine = [_score(network, case, side, ranks.device) for case in ranks.share(cases)]
@@ -70,9 +70,7 @@ def _predicted(network: torch.nn.Module, thick: np.ndarray, device: torch.device
     if runner.device.type != device.type:
         # The library may finish a user's volume on the CPU; a training must not continue there.
         network.to(device)
-        raise UserError(
-            f"{device} has too little memory to validate on {name}: set a smaller validation_crop"
-        )
+        raise UserError(f"{device} has no memory to validate on {name}: set a smaller validation_crop")
     return predicted
 
 
