@@ -229,7 +229,7 @@ def test_reversed_other_and_short_scans_are_refused(pair, prepared):
     narrow = Volume(np.asarray(thin.voxels)[:, :, :-4], thin.spacing, slice_axis=2)
     for one, other, words in (
         (turned, thin, "reversed order"),
-        (thick, stranger, "do not show the same"),
+        (thick, stranger, "do not show the same anatomy"),
         (thick, short, f"{len(thick.voxels)} thick slices need {len(thin.voxels)} thin ones"),
         (thick, narrow, "in-plane sizes differ, thick 32 x 32 against thin 28 x 32 pixels"),
     ):
@@ -337,7 +337,7 @@ def test_a_thin_scan_both_to_validate_and_to_test_on_is_refused(published, tmp_p
     thin = next((published / "train" / "1mm").glob("CT1.nii.gz"))
     command = ["pseudo", str(tmp_path / "pairs"), str(thin), "--val", "CT1", "--test", "CT1"]
     assert prepare(command) == 2
-    assert "CT1: given to --val and to --test" in capfd.readouterr().err
+    assert "CT1: given both to --val and to --test" in capfd.readouterr().err
     assert not (tmp_path / "pairs").exists()
 
 

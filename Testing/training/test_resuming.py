@@ -62,7 +62,7 @@ def test_other_cases_are_refused(begun, capfd):
     index = json.loads((data / "index.json").read_text())
     (data / "index.json").write_text(json.dumps({**index, "cases": index["cases"][1:]}))
     error = refused(data, run, capfd, "steps=2")
-    assert f"the run to resume has learnt from the cases of {data}: give these, unchanged, by --data" in error
+    assert f"the run to resume was trained on the cases of {data}: give these, unchanged, by --data" in error
 
 
 def test_cases_of_the_same_names_but_other_sizes_are_refused(begun, capfd):
@@ -73,7 +73,7 @@ def test_cases_of_the_same_names_but_other_sizes_are_refused(begun, capfd):
         np.save(data / entry["file"], np.load(data / entry["file"])[:slices])
         entry["shape"][0] = slices
     (data / "index.json").write_text(json.dumps(index))
-    assert "has learnt from the cases of" in refused(data, run, capfd, "steps=2")
+    assert "was trained on the cases of" in refused(data, run, capfd, "steps=2")
 
 
 def test_a_run_on_a_published_layout_keeps_the_arrays_it_made(published, tmp_path):

@@ -14,7 +14,7 @@ from ThickToThinSRLib.inference.sliding_window import depth_parts
 from ThickToThinSRLib.methods.registry import METHODS
 from ThickToThinSRLib.networks import build
 from ThickToThinSRLib.volume import Volume
-from training.data.cases import Pair
+from training.data.cases import ScanPair
 from training.evaluation.cost import PeakMemory, Work
 from training.evaluation.prediction import AUTHORS_TILE, predict_pair
 from training.evaluation.systems import find_systems
@@ -22,14 +22,14 @@ from training.evaluation.systems import find_systems
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def noise(height: int, width: int, thick: int = 5) -> Pair:
+def noise(height: int, width: int, thick: int = 5) -> ScanPair:
     """Slices of 5 and of 1 mm that have nothing to do with each other."""
     rng = np.random.default_rng(0)
     scans = [
         Volume(rng.normal(-300, 300, (n, height, width)).astype(np.float32), (0.7, 0.7, z), slice_axis=2)
         for n, z in ((thick, 5.0), (5 * thick - 4, 1.0))
     ]
-    return Pair(*scans)
+    return ScanPair(*scans)
 
 
 def counted(network: torch.nn.Module, *shape: int) -> float:

@@ -59,7 +59,7 @@ def scan_paths(folder: Path, leave_out: Sequence[str] = (), dicom: bool = False)
     UserError
         If there is no such scan.
     """
-    paths = set(folder.glob("*.nii.gz"))
+    paths = set(folder.glob("[!.]*.nii.gz"))
     if dicom:
         paths |= {path for path in folder.glob("[!.]*") if path.is_dir()}
     chosen = sorted(path for path in paths if not any(part in path.name for part in leave_out))
