@@ -40,9 +40,9 @@ def fit(job: TrainingJob, beginning: Beginning) -> None:
     try:
         with stopping:
             Fit(job, beginning, remaining_batches(job, beginning), log, stopping).run()
-    except RuntimeError as error:
-        # An error of a case in such a process has another text, which begins with "Caught".
-        if not str(error).startswith("DataLoader worker"):
+    except (RuntimeError, ConnectionError) as error:
+        # The text of an error that a case caused in such a process begins with "Caught".
+        if isinstance(error, RuntimeError) and not str(error).startswith("DataLoader worker"):
             raise
         # It may come in the middle of a step, so nothing is saved now.
         if stopping.requested:  # whoever stops the training may have stopped each of its processes

@@ -15,7 +15,7 @@ from training.schedule import Schedule
 from .runs import same, train, weights
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-# Nothing is learnt: single precision takes such a step for none.
+# Nothing is learned: single precision takes such a step for none.
 LEAST = 1e-60
 STILL = [f"learning_rate={LEAST}", "weight_decay=0"]
 OFTEN = ["validate_every=1", "validate_below=1e9"]
@@ -94,7 +94,7 @@ def test_the_training_ends_after_so_many_drops_or_idle_epochs():
 
 
 def relative_rates(run):
-    """The learning rate after each epoch of a run in which nothing is learnt."""
+    """The learning rate after each epoch of a run in which nothing is learned."""
     return [rate / LEAST for rate in logged(run, "learning_rate")]
 
 
