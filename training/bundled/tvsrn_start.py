@@ -4,9 +4,8 @@ A TVSRN with random weights needs hours of training before it interpolates. But 
 represent any linear map of its slices exactly, so training can start from one:
 
 * The patch projection writes thin slices 0 to 15 into the 8 channels of thick slices 0 and 1. These have
-slots 0
-  and 5 of the 16. The released code confuses channels and slots (see :class:`TVSRN`): as a result, output
-  slices 0 to 7 read slot 0, and slices 8 to 15 read slot 5, each from channel d % 8.
+  slots 0 and 5 of the 16. The released code confuses channels and slots (see :class:`TVSRN`): as a result,
+  output slices 0 to 7 read slot 0, and slices 8 to 15 read slot 5, each from channel d % 8.
 * The last LayerNorm of each transformer has gain 0 on these channels, so the residual branches add nothing at
   first.
 * The slice positions, which are added twice (to the tokens and in the global skip), are subtracted.

@@ -18,7 +18,7 @@ _MEASURES = (
     ("bias body (HU)", "bias_body_hu", "{:+.2f}"),
     ("bias lung (HU)", "bias_lung_hu", "{:+.2f}"),
     ("consistency (HU)", "consistency_mean_hu", "{:.2f}"),
-    ("s a volume", "seconds", "{:.2f}"),
+    ("s per volume", "seconds", "{:.2f}"),
     ("peak MiB", "peak_mib", "{:.0f}"),
     ("GFLOP", "gflop", "{:.0f}"),
 )
