@@ -72,7 +72,9 @@ def _quality(results: Results, systems: Sequence[System]):
 
 def _time(results: Results, systems: Sequence[System]):
     figure = _figure(8, 4.5)
-    axes = figure.add_subplot(xscale="log", xlabel="seconds per volume", ylabel="PSNR (dB), authors' protocol")
+    axes = figure.add_subplot(
+        xscale="log", xlabel="seconds per volume", ylabel="PSNR (dB), authors' protocol"
+    )
     for system, color in zip(systems, _colors(len(systems)), strict=True):
         seconds, psnr = (
             values_of(results.rows, system.name, "authors", k).mean() for k in ("seconds", "psnr")
