@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import UserError
+from .saint_state import SAINT_CLASS
 
 _MAX_ARGUMENT = 4096
 
@@ -17,12 +18,14 @@ class AuthorsNetwork:
     name: architecture in the registry. title: for the model card.
     arguments: their option to our constructor argument; options that give the same argument must agree.
     fixed: options that change the architecture, with the only value that is built here.
+    limits: for the model card.
     """
 
     name: str
     title: str
     arguments: dict[str, str]
     fixed: dict[str, Any]
+    limits: str = "not a medical device"
 
 
 _DECODERS = {
@@ -51,6 +54,15 @@ AUTHORS_NETWORKS = {
         | {"T_mask": "mask_shifted_windows"}
         | _DECODERS,
         {"T3dE_l": 1, "TD_p": 8, "TD_s": 1, "T_pos": True, "T_rc": "1conv"},
+    ),
+    # A plain state dict without options: the sizes follow from the shapes.
+    SAINT_CLASS: AuthorsNetwork(
+        "saint",
+        "SAINT",
+        {},
+        {},
+        "the released code trains factors 4 and 6, on slices that were left out, not averaged; "
+        "not a medical device",
     ),
 }
 

@@ -1,6 +1,7 @@
-"""Read the checkpoints of the TVSRN and CTH-Net authors without executing anything from them.
+"""Read the checkpoints of the TVSRN, CTH-Net and SAINT authors without executing anything from them.
 
 Their files are ``torch.save({"net": module, "config_dict": {...}})``: a pickle of whole Python objects.
+SAINT's are ``torch.save(module.state_dict())``: tensors alone, but a pickle as well.
 Neither ``pickle`` nor ``torch.load`` touches the file: ``inert_pickle`` reads its structure as plain data,
 and the numbers are copied from it by their stated sizes, onto the CPU whatever device they were saved from.
 """
@@ -19,6 +20,7 @@ import torch
 
 from ..errors import UserError
 from .inert_pickle import InertObject, Malformed, Refused, StorageNote, TensorNote, read_pickle
+from .saint_state import SAINT_CLASS, find_saint_state
 
 _MAX_FILE = 2 << 30  # bytes; the released networks take 20 and 45 MB
 _MAX_PICKLE = 64 << 20  # bytes of structure, without the numbers; the released ones have 0.1 MB
@@ -32,6 +34,8 @@ _Numbers = Callable[[StorageNote], bytes]
 
 def read_authors(source: str | os.PathLike | BinaryIO) -> tuple[dict[str, torch.Tensor], dict[str, Any], str]:
     """Weights, configuration and class name of a checkpoint ``{"net": module, "config_dict": {...}}``.
+
+    A state dict of SAINT, alone or in an entry of a dictionary, is read too: with an empty configuration.
 
     Parameters
     ----------
@@ -58,6 +62,9 @@ def read_authors(source: str | os.PathLike | BinaryIO) -> tuple[dict[str, torch.
         content = _content(source)
         is_zip = content.getvalue()[:4] == b"PK\x03\x04"
         root, numbers = _read_zip(content) if is_zip else _read_legacy(content)
+        saint = find_saint_state(root)
+        if saint is not None:
+            return _tensors(saint, numbers), {}, SAINT_CLASS
         net, config = _network_and_configuration(root)
         return _tensors(_collected(net), numbers), _plain(config), net.kind.name
     except Refused as error:
@@ -66,7 +73,9 @@ def read_authors(source: str | os.PathLike | BinaryIO) -> tuple[dict[str, torch.
             "nothing of it was run"
         ) from error
     except Malformed as error:
-        raise UserError(f"{label}: not a checkpoint of the TVSRN or CTH-Net authors: {error}") from error
+        raise UserError(
+            f"{label}: not a checkpoint of the TVSRN, CTH-Net or SAINT authors: {error}"
+        ) from error
 
 
 def _content(source: str | os.PathLike | BinaryIO) -> io.BytesIO:

@@ -43,8 +43,8 @@ def read_header(path: Path) -> dict[str, Any]:
         # Asked only now: the length of an honest header may begin with the same bytes.
         if start[:2] == b"PK" or start[:1] == b"\x80":
             raise UserError(
-                f"{path}: a pickled torch file, which is never opened as weights; if it is the TVSRN or "
-                "CTH-Net authors', convert it with 'import-checkpoint' first"
+                f"{path}: a pickled torch file, which is never opened as weights; if it is the TVSRN, "
+                "CTH-Net or SAINT authors', convert it with 'import-checkpoint' first"
             )
         raise UserError(f"{path}: not a safetensors file")
     try:
