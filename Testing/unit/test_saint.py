@@ -211,7 +211,9 @@ def test_the_network_is_told_the_scans_own_spacings(tmp_path):
     told = network_for(weights, 3, {"thin_spacing": 5 / 3, "row_spacing": 0.8, "column_spacing": 0.7})
     assert (told.factor, told.window.factor, told.window.tile) == (3, 3, 256)
     assert (told.thin_spacing, told.row_spacing, told.column_spacing) == (5 / 3, 0.8, 0.7)
-    assert all(torch.equal(one, other) for one, other in zip(told.parameters(), small().parameters()))
+    assert all(
+        torch.equal(one, other) for one, other in zip(told.parameters(), small().parameters(), strict=True)
+    )
 
 
 @pytest.mark.parametrize(("axis", "expected"), [(0, (0.9, 0.8)), (1, (0.9, 0.7)), (2, (0.8, 0.7))])
