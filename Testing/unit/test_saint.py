@@ -226,7 +226,7 @@ def test_rows_and_columns_are_those_of_the_slices(tmp_path, monkeypatch, axis, e
 
     monkeypatch.setattr("ThickToThinSRLib.methods.saint.network_for", seen)
     path = saved(tmp_path / "saint.safetensors", small())
-    volume = Volume(np.zeros((7, 8, 9), np.int16), (0.7, 0.8, 0.9))
+    volume = Volume(np.zeros((16, 17, 18), np.int16), (0.7, 0.8, 0.9))
     enhance_volume(volume, Settings(checkpoint=path, axis=axis, spacing=0.35, device="cpu"))
     assert found == [expected]
 
