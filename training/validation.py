@@ -12,9 +12,14 @@ from ThickToThinSRLib.evaluation.similarity import OFFICIAL_DROP, official_psnr
 from ThickToThinSRLib.inference.runner import Runner
 from ThickToThinSRLib.inference.sliding_window import predict
 from ThickToThinSRLib.intensity import to_unit
+from ThickToThinSRLib.monitor import Monitor
+from ThickToThinSRLib.networks.registry import NetworkEntry
 
 from .data.cases import Case
 from .ranks import Ranks
+
+# Of whatever network: by its memory any region is one tile.
+_ONE_TILE = NetworkEntry("", "", "", bytes_per_pixel=1.0)
 
 
 def validate(network: torch.nn.Module, cases: list[Case], side: int, ranks: Ranks) -> dict:
@@ -65,8 +70,8 @@ def _score(
 def _predicted(network: torch.nn.Module, thick: np.ndarray, device: torch.device, name: str) -> np.ndarray:
     """Thin slices on [0, 1]; the region is one tile, as in the released code."""
     window = replace(network.window, tile=thick.shape[1])
-    runner = Runner(network, window, 1.0, str(device), "float32")
-    predicted = predict(thick, window, "authors", runner)
+    runner = Runner(network, window, _ONE_TILE, str(device), "float32")
+    predicted = predict(thick, window, "authors", runner, Monitor())
     if runner.device.type != device.type:
         # The library may finish a user's volume on the CPU; a training must not continue there.
         network.to(device)

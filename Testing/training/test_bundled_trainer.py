@@ -203,10 +203,11 @@ def test_a_card_names_the_data_and_the_recipe(sources, tmp_path, name):
 
 @pytest.mark.parametrize("name", [path.stem for path in sorted(MODELS.glob("*.safetensors"))])
 def test_a_recipes_card_is_that_of_the_shipped_weights(name):
-    recipe, shipped = RECIPES[name], Weights.open(MODELS / f"{name}.safetensors").card
+    recipe, weights = RECIPES[name], Weights.open(MODELS / f"{name}.safetensors")
+    shipped = weights.card
     for key in ("title", "version", "licence", "trained"):
         assert recipe.card[key] == shipped[key]
-    assert (recipe.network, recipe.arguments) == (shipped["network"], shipped["arguments"])
+    assert (recipe.network, recipe.arguments) == (weights.network, weights.arguments)
     assert recipe.rate == shipped["recipe"]["rate"]
     assert shipped["version"] == {"universal": "1.1", "sr4zct_unet": "1.0", "tvsrn_warm": "1.0"}[name]
 

@@ -61,7 +61,7 @@ def drawn(crops, count):
 
 
 @pytest.mark.parametrize(
-    "window", [TVSRN, NETWORKS["saint"].window(), UNTRIMMED], ids=["tvsrn", "saint", "all"]
+    "window", [TVSRN, NETWORKS["saint"].window(factor=5, depth=8), UNTRIMMED], ids=["tvsrn", "saint", "all"]
 )
 @pytest.mark.parametrize("flip", [0.0, 1.0], ids=["as it is", "flipped"])
 def test_thick_and_thin_crop_are_the_same_place_of_both_scans(cases, window, flip):

@@ -206,10 +206,10 @@ def _add_import(subparsers) -> None:
     parser = _command(
         subparsers,
         "import-checkpoint",
-        "convert weights published by the authors of TVSRN or CTH-Net (.pkl) to .safetensors, safely",
+        "convert weights published by the authors of TVSRN, CTH-Net or SAINT to .safetensors, safely",
     )
     parser.add_argument(
-        "source", type=_path, metavar="AUTHORS.pkl", help="the authors' file; no code in it is executed"
+        "source", type=_path, metavar="AUTHORS_FILE", help="the authors' file; no code in it is executed"
     )
     parser.add_argument("target", type=_path, metavar="OUT.safetensors", help="file to write")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")

@@ -4,6 +4,10 @@ First the sagittal and the coronal network are trained, then the fusion of their
 fixed. The paper trains the stages separately; here the first half of the steps is the first stage. The other
 settings are those of TVSRN's recipe, because the RPLHR-CT paper compares the systems under equal conditions.
 Only the crop is smaller: a step at 256 x 256 takes some 20 TFLOP.
+
+The network works on HU + 1024 as released, but the loss is taken on [0, 1], so that its values compare with
+those of the other systems; Adam's steps do not depend on the scale of a loss. Crops do not carry their pixel
+spacing, so every crop is told the same spacings. They stand in the arguments, and therefore in the weights.
 """
 
 import torch
@@ -35,6 +39,14 @@ RECIPE = Recipe(
     "SAINT",
     "saint",
     "saint",
+    # RPLHR-CT's factor and thin slices, and a common pixel of chest CT.
+    arguments={
+        "factor": 5,
+        "depth": 8,
+        "thin_spacing": 1.0,
+        "row_spacing": 0.75,
+        "column_spacing": 0.75,
+    },
     settings=TrainingSettings(
         optimizer="adam",
         learning_rate=1e-4,
