@@ -12,8 +12,8 @@ from ..volume import Volume
 
 # Large enough teeth and implants occupy a few thousandths of a scan; fewer voxels need no warning.
 _SHARE_TO_WARN = 0.001
-# High-resolution CT once had 1 mm every 10 mm; less than that is rather a wrong unit.
-_THIN_SHARE = 0.2
+# High-resolution CT once had 1 mm every 10 mm; as little today is rather a wrong unit.
+_THIN_SHARE = 0.15
 
 
 def find_warnings(
