@@ -76,12 +76,12 @@ def _check_nifti(path: Path, suffix: str) -> None:
 def _check_nrrd(path: Path, suffix: str) -> None:
     with naming_damage(path, suffix), path.open("rb") as stream:
         header = nrrd_header.parse(stream)
-        if header.gzipped and not header.names_files and "byte skip" not in header.fields:
+        if header.gzipped and not header.names_files and not header.skips:
             with gzip.GzipFile(fileobj=stream) as unpacked:
                 _drained(unpacked)
     for file in header.data_files(path):
         _check_there(file, path)
-        if header.gzipped and not {"byte skip", "line skip"} & header.fields.keys():
+        if header.gzipped and not header.skips:
             with naming_damage(file, suffix), gzip.open(file) as unpacked:
                 _drained(unpacked)
 

@@ -40,6 +40,11 @@ class NrrdHeader:
         return self.encoding in ("bzip2", "bz2")
 
     @property
+    def skips(self) -> bool:
+        """Whether something stands before the voxels that is to be passed over."""
+        return not {"byte skip", "byteskip", "line skip", "lineskip"}.isdisjoint(self.fields)
+
+    @property
     def names_files(self) -> bool:
         """Whether the voxels are in other files."""
         return self._data is not None

@@ -26,10 +26,7 @@ def readable_by_itk(path: Path, header: nrrd_header.NrrdHeader):
     if not (axes or header.bzipped):
         yield path
         return
-    if (
-        header.encoding not in _OPENERS
-        or {"byte skip", "line skip", "byteskip", "lineskip"} & header.fields.keys()
-    ):
+    if header.encoding not in _OPENERS or header.skips:
         raise UserError(
             f"{path}: an unusual NRRD file ({header.encoding}): write it again with encoding gzip"
         )
