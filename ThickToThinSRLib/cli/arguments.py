@@ -84,7 +84,7 @@ def _add_enhance(subparsers) -> None:
         "input",
         type=_path,
         metavar="INPUT",
-        help="the thick slices: a file (.nii.gz .nii .nrrd .mha) or a folder of DICOM files",
+        help="the thick slices: a file (.nii.gz .nii .hdr .nrrd .nhdr .mha .mhd) or a folder of DICOM files",
     )
     parser.add_argument(
         "output",
@@ -236,6 +236,7 @@ def _add_simulate(subparsers) -> None:
     )
     parser.add_argument("--profile", choices=_PROFILES, default="box", help="shape of the slice profile")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
+    _add_option(parser, "nifti", OPTIONS["nifti"])
     parser.set_defaults(run=commands.simulate)
 
 
@@ -252,6 +253,7 @@ def _add_metrics(subparsers) -> None:
         help="PSNR and SSIM by the RPLHR-CT protocol (first and last 5 slices dropped)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
+    _add_option(parser, "nifti", OPTIONS["nifti"])
     parser.set_defaults(run=commands.metrics)
 
 
@@ -262,6 +264,7 @@ def _add_compare(subparsers) -> None:
     )
     parser.add_argument("--output", type=_path, required=True, metavar="PNG", help="picture to write")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing picture")
+    _add_option(parser, "nifti", OPTIONS["nifti"])
     parser.set_defaults(run=commands.compare)
 
 

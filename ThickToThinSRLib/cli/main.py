@@ -11,6 +11,7 @@ import argparse
 import os
 import sys
 import traceback
+import warnings
 
 from ..errors import Cancelled, UserError
 from ..settings import flag
@@ -27,7 +28,10 @@ def main(arguments: list[str] | None = None) -> int:
     except SystemExit as ended:
         return int(ended.code or 0)
     try:
-        code = _run(options)
+        with warnings.catch_warnings():
+            # NumPy's, of numbers that end in an error of one line or in a warning of our own.
+            warnings.simplefilter("ignore", RuntimeWarning)
+            code = _run(options)
         sys.stdout.flush()
         return code
     except BrokenPipeError:

@@ -9,13 +9,20 @@ from ..volume import Volume
 from .volume_files import read_volume
 
 
-def read_input(path: Path, series: str | None = None) -> Volume:
+def read_input(path: Path, series: str | None = None, nifti: str | None = None) -> Volume:
     """Read a volume file, or a folder with a DICOM series.
 
     Parameters
     ----------
     series : str, optional
         UID of the series, where the folder holds several.
+    nifti : {"sform", "qform"}, optional
+        The position to believe where the two that a NIfTI file holds contradict each other.
+
+    Returns
+    -------
+    Volume
+        Its ``source`` holds ``name``: the path, for errors.
 
     Raises
     ------
@@ -25,9 +32,13 @@ def read_input(path: Path, series: str | None = None) -> Volume:
     if Path(path).is_dir():
         from .dicom.series import read_series
 
-        return read_series(path, series)
+        volume = read_series(path, series)
+        volume.source["name"] = str(path)
+        return volume
     if series is not None:
         raise UserError(
             f"{path}: {{series}} chooses within a DICOM folder, but this is not a folder", "series"
         )
-    return read_volume(path)
+    volume = read_volume(path, nifti)
+    volume.source["name"] = str(path)
+    return volume
