@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 
 from ThickToThinSRLib.errors import Cancelled, UserError
+from ThickToThinSRLib.settings import flag
 
 
 def run(work: Callable[[], None]) -> int:
@@ -13,7 +14,7 @@ def run(work: Callable[[], None]) -> int:
     try:
         work()
     except UserError as error:
-        text = str(error)
+        text = error.worded(flag)
         if text.startswith("Caught "):  # a traceback from a process that reads data: its last line counts
             text = text.strip().splitlines()[-1].partition(": ")[2]
         print(f"training: {' '.join(text.splitlines())}", file=sys.stderr)

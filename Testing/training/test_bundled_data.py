@@ -243,7 +243,7 @@ def test_the_teacher_is_replaced_by_the_truth_in_the_settling_steps(tmp_path):
     )
     assert torch.equal(source.batch(np.random.default_rng(0), 0, False)["thin"], level)
     assert torch.equal(source.batch(np.random.default_rng(0), 17_500, True)["thin"], settling)
-    assert source.batch(np.random.default_rng(0), 4000, False)["thin"].shape[-1] == 48
+    assert source.batch(np.random.default_rng(0), 8000, False)["thin"].shape[-1] == 48
 
 
 def test_a_scan_that_is_too_short_is_named(scan):

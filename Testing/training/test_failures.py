@@ -95,7 +95,7 @@ def test_a_training_does_not_go_on_with_a_network_that_validation_moved_away(
 ):
     from training import validation
 
-    def predicting(device, thick, window, tiling, runner):
+    def predicting(device, thick, window, tiling, runner, monitor):
         runner.device = device
         return np.zeros((21, *thick.shape[1:]), np.float32)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ import torch
 
 from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.inference.sliding_window import depth_placements
-from ThickToThinSRLib.methods.registry import METHODS
+from ThickToThinSRLib.methods.registry import METHODS, Method
 from ThickToThinSRLib.networks.registry import build
 from ThickToThinSRLib.volume import Volume
 from training.data.cases import ScanPair
@@ -151,11 +150,13 @@ def test_the_method_is_told_its_network_and_how_long_to_adapt(monkeypatch):
     (dense,) = find_systems(["sr4zct"], [], epochs=1, network="msd")
     told = []
 
-    def enhance(volume, spacing, acquisition, options, progress, cancelled):
-        told.append((options.network, options.epochs, options.checkpoint, options.tiling))
-        return volume
+    class Told(Method):
+        def enhance(self, volume, request, monitor):
+            settings = request.settings
+            told.append((settings.network, settings.epochs, request.weights, settings.tiling))
+            return volume
 
-    monkeypatch.setitem(METHODS, "sr4zct", replace(METHODS["sr4zct"], enhance=enhance))
+    monkeypatch.setitem(METHODS, "sr4zct", Told("sr4zct", "", "sr4zct.enhance"))
     assert predict_pair(dense, noise(8, 8), "authors", "cpu", "float32").tile is None
     assert told == [("msd", 1, None, "seamless")]
 
@@ -175,8 +176,8 @@ def test_operations_of_the_dense_network_are_every_weight_once_a_pixel():
             {"network": "msd"},
             "--network: none of the chosen systems takes it",
         ),
-        (["sr4zct"], {"epochs": 2, "minutes": 1.0}, "give either --minutes or --epochs"),
-        (["sr4zct"], {"epochs": -1}, "--epochs must be"),
+        (["sr4zct"], {"epochs": 2, "minutes": 1.0}, "give either minutes or epochs"),
+        (["sr4zct"], {"epochs": -1}, "epochs must be"),
     ],
 )
 def test_an_option_that_no_system_takes_is_refused(methods, told, words):
