@@ -164,7 +164,7 @@ def test_scaled_nifti_values_are_taken_as_the_header_means_them(tmp_path):
     assert np.array_equal(sitk.GetArrayFromImage(scaled), sitk.GetArrayFromImage(unscaled))
 
 
-@pytest.mark.parametrize("shape", [(1, 8, 9), (2, 8, 9), (3, 8, 9), (6, 8, 1), (6, 1, 9), (6, 1, 1)])
+@pytest.mark.parametrize("shape", [(2, 8, 9), (3, 8, 9), (6, 8, 1), (6, 1, 9), (6, 1, 1)])
 @pytest.mark.parametrize("method", ["interpolation", "consistent"])
 def test_the_smallest_volumes_are_enhanced_too(tmp_path, method, shape):
     thin = enhanced(write(tmp_path / "a.nii", some_hu(shape)), tmp_path / "b.nii", "--method", method)

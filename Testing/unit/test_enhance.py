@@ -73,10 +73,15 @@ def test_slices_along_another_axis_give_the_same_result_there(axis, checkpoint):
         assert np.array_equal(thin.slices_first(axis), expected.voxels)
 
 
-@pytest.mark.parametrize("slices", [1, 2, 3])
+@pytest.mark.parametrize("slices", [2, 3])
 def test_a_network_enhances_volumes_of_very_few_slices(slices, checkpoint):
     thin, _ = enhance_volume(chest(slices), Settings(checkpoint=checkpoint))
     assert len(thin.voxels) == 5 * (slices - 1) + 1
+
+
+def test_one_slice_is_refused():
+    with pytest.raises(UserError, match="one slice only along k, and two slices are the least"):
+        enhance_volume(chest(1), Settings())
 
 
 def test_a_networks_result_agrees_with_its_input_unless_told_otherwise(checkpoint):
