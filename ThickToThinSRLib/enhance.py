@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from . import __version__, consistency
-from .errors import UserError
+from .acquisition import Acquisition
+from .errors import AlreadyThin, UserError
 from .inference.memory import check_result_fits
 from .inspection.warnings import find_warnings
 from .intensity import resolve_intensity, to_hu, to_unit
-from .io.dicom.derived_series import wants_series
+from .io.dicom.derived_series import check_modality, wants_series
 from .io.integrity import check_finite
 from .io.reading import read_input
 from .io.replacing import check_free, replacing
@@ -72,13 +73,9 @@ def enhance_file(
     if weights is not None:
         check_free(weights, overwrite, source)
     try:
-        volume = read_input(source, series, settings.nifti)
-        modality = volume.source.get("modality")
-        if wants_series(source, target) and modality != "CT":
-            raise UserError(
-                f"{source}: a derived DICOM series can be made of CT only, not of {modality}: "
-                "write a file (.nii.gz, .nrrd)"
-            )
+        volume = read_input(source, series, settings.nifti, monitor)
+        if wants_series(source, target):
+            check_modality(volume.source.get("modality"), str(source))
         # Adapted weights appear with the result or not at all.
         with nullcontext() if weights is None else replacing(weights, ".safetensors") as temporary:
             thin, report = enhance_volume(volume, replace(settings, save_weights=temporary), monitor)
@@ -186,6 +183,7 @@ def plan_for(volume: Volume, settings: Settings) -> Plan:
     thickness = choose_thickness(hu, axis, settings.thickness)
     acquisition = thickness.acquisition
     target_spacing = choose_spacing(settings, acquisition.spacing, weights.factor if weights else None)
+    _check_not_thin(acquisition, target_spacing)
     check_result_fits(volume, axis, acquisition, target_spacing, weights)
     request = Request(
         axis=axis,
@@ -210,6 +208,15 @@ def _check_slices(volume: Volume, axis: int) -> None:
         raise UserError(
             f"{name}: has one slice along {'ijk'[axis]}, so there is nothing between slices to make: "
             "two are the least"
+        )
+
+
+def _check_not_thin(acquisition: Acquisition, target_spacing: float) -> None:
+    """Refuse to make what is there: the same spacing, of slices that do not overlap."""
+    spacing = acquisition.spacing
+    if target_spacing >= spacing * (1 - 1e-6) and acquisition.thickness <= spacing * (1 + 1e-3):
+        raise AlreadyThin(
+            f"the input has slices every {spacing:g} mm already: choose a finer {{spacing}}", "spacing"
         )
 
 

@@ -1,4 +1,4 @@
-"""The two exceptions that leave the library on purpose."""
+"""The exceptions that leave the library on purpose."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ class UserError(Exception):
     'the slice thickness is unknown: give --thickness in mm'
     """
 
+    kind = ""  # what a program that reads the error may tell apart
+
     def __init__(self, text: str, *options: str):
         super().__init__(text, *options)
         self.text, self.options = text, options
@@ -38,10 +40,16 @@ class UserError(Exception):
 
     def about(self, subject: str) -> UserError:
         """The same error, preceded by what it is about."""
-        return UserError(f"{subject}: {self.text}", *self.options)
+        return type(self)(f"{subject}: {self.text}", *self.options)
 
     def __str__(self) -> str:
         return self.worded(lambda option: option)
+
+
+class AlreadyThin(UserError):
+    """There is nothing to do: the slices are as thin as the result would be."""
+
+    kind = "already thin"
 
 
 class Cancelled(Exception):

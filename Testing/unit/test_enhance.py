@@ -79,6 +79,11 @@ def test_a_network_enhances_volumes_of_very_few_slices(slices, checkpoint):
     assert len(thin.voxels) == 5 * (slices - 1) + 1
 
 
+def test_one_slice_is_refused():
+    with pytest.raises(UserError, match="has one slice along k, .* two are the least"):
+        enhance_volume(chest(1), Settings())
+
+
 def test_a_networks_result_agrees_with_its_input_unless_told_otherwise(checkpoint):
     thick = chest(9)
     _, on = enhance_volume(thick, Settings(checkpoint=checkpoint))

@@ -16,7 +16,7 @@ from Testing.command_line import ENVIRONMENT, command, contents, run, write
 from Testing.make_dicom import ct_series, write_series
 from Testing.volumes import dicom_hu, some_hu
 from ThickToThinSRLib.batch.inputs import find_inputs
-from ThickToThinSRLib.batch.run import enhance_many, is_there
+from ThickToThinSRLib.batch.run import Manner, enhance_many, is_there
 from ThickToThinSRLib.batch.shard import rank_and_size, share
 from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.monitor import Monitor
@@ -124,7 +124,7 @@ def test_every_failure_is_named_with_its_reason_and_ends_with_2(tmp_path):
     ]
     assert "position" in lines[1] or "missing" in lines[1]
     assert lines[-1].endswith("2 of 6 failed: broken.nrrd, patient 1/ct")
-    assert "4 done, 0 already there, 2 failed" in done.stdout
+    assert "4 done, 0 already there, 0 skipped, 2 failed, 0 left" in done.stdout
     assert set(made(target)) == RESULTS - {"patient 1/ct"}
 
 
@@ -149,7 +149,7 @@ def test_what_changed_since_is_made_again(tmp_path):
     settings = Settings(method="interpolation")
     cases = find_inputs(source, target)
     for state in (DONE, THERE):
-        outcomes = enhance_many(cases, settings, lambda outcome: None, Monitor())
+        outcomes = enhance_many(cases, Manner(settings), lambda outcome: None, Monitor())
         assert [outcome.state for outcome in outcomes] == [state, state]
     assert not is_there(cases[0], replace(settings, spacing=2.5))
     assert is_there(cases[0], replace(settings, device="cpu"))  # where the work is done changes nothing

@@ -16,7 +16,8 @@ from Testing.command_line import SUFFIXES, write
 from Testing.volumes import some_hu
 from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.io import volume_files as files
-from ThickToThinSRLib.io.replacing import check_free, folder_replacing, remove_temporaries, replacing
+from ThickToThinSRLib.io.replacing import check_free, folder_replacing, replacing
+from ThickToThinSRLib.io.temporary import remove_temporaries
 from ThickToThinSRLib.io.volume_files import read_volume, write_volume
 from ThickToThinSRLib.volume import Volume
 

@@ -286,7 +286,7 @@ def test_a_signal_that_the_caller_has_ignored_stays_ignored(tmp_path, long_job):
 
 
 @pytest.mark.parametrize("way", ["SIGTERM", "SIGINT", "SIGHUP"])
-def test_a_signal_while_the_program_loads_or_ends_makes_no_noise(way):
+def test_a_signal_while_the_program_loads_is_heeded_and_one_at_its_end_changes_nothing(way):
     loading = f"""
 import os, signal, sys, time
 from ThickToThinSRLib import __main__
@@ -304,9 +304,10 @@ atexit.register(os.kill, os.getpid(), signal.{way})
 sys.argv[1:] = ["--version"]
 __main__.run()
 """
-    for script, code in ((loading, 3), (ending, 0)):
+    said = b"thicktothin: cancelled; nothing was written\n"
+    for script, code, line in ((loading, 3, said), (ending, 0, b"")):
         process = start([sys.executable, "-c", script])
-        assert process.communicate(timeout=LIMIT)[1] == b""
+        assert process.communicate(timeout=LIMIT)[1] == line
         assert process.returncode == code
 
 

@@ -6,11 +6,18 @@ import qt
 import slicer
 
 from ThickToThinSRLib.errors import Cancelled, UserError
-from ThickToThinSRLib.worker.protocol import DONE, FAILED, RUNNING, THERE, WAITING
+from ThickToThinSRLib.worker.protocol import DONE, FAILED, RUNNING, SKIPPED, THERE, WAITING
 
 from . import descriptions
 
-_WORDS = {WAITING: "waiting", RUNNING: "running", THERE: "already there", DONE: "done", FAILED: "failed"}
+_WORDS = {
+    WAITING: "waiting",
+    RUNNING: "running",
+    THERE: "already there",
+    DONE: "done",
+    FAILED: "failed",
+    SKIPPED: "skipped",
+}
 
 
 class BatchPanel:

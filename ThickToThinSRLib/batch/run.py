@@ -9,22 +9,26 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..errors import UserError
+from ..errors import AlreadyThin, Cancelled, UserError
 from ..io.results import provenance_path
+from ..io.temporary import sweep, sweep_temporary_place, temporary_folder
 from ..monitor import Monitor
 from ..settings import Settings, flag
 from ..worker.process import WorkerFailed, WorkerProcess, run
-from ..worker.protocol import DONE, FAILED, RUNNING, THERE
+from ..worker.protocol import DONE, FAILED, RUNNING, SKIPPED, THERE
 from .inputs import BatchInput
+from .thin_already import FAIL, SKIP, copy_as_result
+
+_SIGNAL_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an input ended: its state, why if it failed, its seconds if it was done."""
+    """How an input ended: its state, why if it failed or was skipped, its seconds if it was done."""
 
     entry: BatchInput
     state: str
@@ -32,12 +36,27 @@ class Outcome:
     seconds: float | None = None
 
 
+@dataclass(frozen=True)
+class Manner:
+    """How a batch treats its inputs.
+
+    Attributes
+    ----------
+    settings : Settings
+        For every one of them.
+    overwrite : bool
+        Whether to make results again that are there.
+    already_thin : {"skip", "copy", "fail"}
+        What becomes of inputs whose slices are as thin as the result's.
+    """
+
+    settings: Settings
+    overwrite: bool = False
+    already_thin: str = SKIP
+
+
 def enhance_many(
-    entries: list[BatchInput],
-    settings: Settings,
-    tell: Callable[[Outcome], None],
-    monitor: Monitor,
-    overwrite: bool = False,
+    entries: list[BatchInput], manner: Manner, tell: Callable[[Outcome], None], monitor: Monitor
 ) -> list[Outcome]:
     """Enhance every input that has no result yet.
 
@@ -47,8 +66,6 @@ def enhance_many(
         See :func:`~ThickToThinSRLib.batch.inputs.find_inputs`.
     tell : callable
         Called when an input begins and when it ends.
-    overwrite : bool
-        Whether to make results again that are there.
 
     Returns
     -------
@@ -60,14 +77,17 @@ def enhance_many(
     Cancelled
         If the monitor was asked to stop; the results made so far stay.
     """
+    sweep_temporary_place()
+    for folder in sorted({entry.target.parent for entry in entries}):
+        sweep(folder)
     outcomes = []
     for entry in entries:
         monitor.check()
-        if not overwrite and is_there(entry, settings):
+        if not manner.overwrite and is_there(entry, manner.settings):
             outcome = Outcome(entry, THERE)
         else:
             tell(Outcome(entry, RUNNING))
-            outcome = _enhance(entry, settings, overwrite, monitor)
+            outcome = _enhance(entry, manner, monitor)
         outcomes.append(outcome)
         tell(outcome)
     return outcomes
@@ -87,12 +107,35 @@ def is_there(entry: BatchInput, settings: Settings) -> bool:
     return whole and unchanged and same
 
 
-def _enhance(entry: BatchInput, settings: Settings, overwrite: bool, monitor: Monitor) -> Outcome:
+def _enhance(entry: BatchInput, manner: Manner, monitor: Monitor) -> Outcome:
     """Run one input; whatever goes wrong with it is its outcome."""
+    before = _made_at(entry)
+    try:
+        entry.target.parent.mkdir(parents=True, exist_ok=True)
+        return Outcome(entry, DONE, seconds=_run(entry, manner, monitor)["seconds"])
+    except AlreadyThin as error:
+        return _already_thin(entry, manner, _reason(entry, error))
+    except UserError as error:
+        return Outcome(entry, FAILED, _reason(entry, error))
+    except WorkerFailed as error:
+        return Outcome(entry, FAILED, " ".join([error.summary, *error.last_words[-1:]]))
+    except OSError as error:
+        return Outcome(entry, FAILED, f"{error.filename}: {error.strerror}")
+    except Cancelled:
+        # The worker may have been done before it noticed.
+        if _made_at(entry) != before and is_there(entry, manner.settings):
+            return Outcome(entry, DONE)
+        if not _is_cancelled(monitor):
+            return Outcome(entry, FAILED, "the worker was told to stop from outside")
+        raise
+
+
+def _run(entry: BatchInput, manner: Manner, monitor: Monitor) -> dict:
+    """The report of the worker that does one input."""
     source, target = str(entry.source.absolute()), str(entry.target.absolute())
-    arguments = ["enhance", source, target, *settings.as_arguments()]
+    arguments = ["enhance", source, target, *manner.settings.as_arguments()]
     # What this program did not write is replaced only if asked.
-    if overwrite or provenance_path(entry.target).is_file():
+    if manner.overwrite or provenance_path(entry.target).is_file():
         arguments.append("--overwrite")
     if entry.series is not None:
         arguments += ["--series", entry.series]
@@ -100,15 +143,49 @@ def _enhance(entry: BatchInput, settings: Settings, overwrite: bool, monitor: Mo
     def progress(event: dict) -> None:
         monitor.report(f"{entry.name}: {event['stage']}", event["done"], event["total"])
 
+    with temporary_folder() as folder:
+        worker = WorkerProcess(sys.executable, arguments, folder, source=source, source_name=entry.name)
+        try:
+            return run(worker, progress, monitor.is_cancelled)
+        except UserError:
+            raise
+        except BaseException:
+            # One that was killed could not remove what it was writing.
+            sweep(entry.target.parent)
+            sweep_temporary_place()
+            raise
+
+
+def _already_thin(entry: BatchInput, manner: Manner, reason: str) -> Outcome:
+    if manner.already_thin == FAIL:
+        return Outcome(entry, FAILED, reason)
+    if manner.already_thin == SKIP:
+        return Outcome(entry, SKIPPED, reason)
+    overwrite = manner.overwrite or provenance_path(entry.target).is_file()
     try:
-        entry.target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="thicktothin-") as folder:
-            worker = WorkerProcess(sys.executable, arguments, folder, source=source, source_name=entry.name)
-            report = run(worker, progress, monitor.is_cancelled)
+        copy_as_result(entry, manner.settings, reason, overwrite)
     except UserError as error:
-        return Outcome(entry, FAILED, error.worded(flag).removeprefix(f"{entry.name}: "))
-    except WorkerFailed as error:
-        return Outcome(entry, FAILED, " ".join([error.summary, *error.last_words[-1:]]))
-    except OSError as error:
-        return Outcome(entry, FAILED, f"{error.filename}: {error.strerror}")
-    return Outcome(entry, DONE, seconds=report["seconds"])
+        return Outcome(entry, FAILED, _reason(entry, error))
+    return Outcome(entry, DONE, f"copied, {reason}")
+
+
+def _reason(entry: BatchInput, error: UserError) -> str:
+    return error.worded(flag).removeprefix(f"{entry.name}: ")
+
+
+def _made_at(entry: BatchInput) -> int | None:
+    """When the provenance of a result was written, if it is there."""
+    try:
+        return provenance_path(entry.target).stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+def _is_cancelled(monitor: Monitor) -> bool:
+    """Whether the batch is to stop; a signal to the whole group may reach the worker first."""
+    end = time.monotonic() + _SIGNAL_SECONDS
+    while not monitor.is_cancelled():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True

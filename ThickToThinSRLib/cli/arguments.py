@@ -39,7 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="Turn thick-slice CT into thin-slice CT. For research; not a medical device.",
     )
     parser.add_argument("--version", action="version", version=f"thicktothin {__version__}")
-    parser.set_defaults(progress="bar", cancel_file=None)
+    parser.set_defaults(progress="bar", cancel_file=None, grace=1.0)
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for add in (
         _add_enhance,
@@ -130,8 +130,15 @@ def _add_enhance_many(subparsers) -> None:
     parser.add_argument("output", type=_path, metavar="OUTPUT_FOLDER", help="folder for the results")
     groups = _add_settings(parser, many=True)
     groups["result"].add_argument("--overwrite", action="store_true", help="replace results that exist")
+    groups["result"].add_argument(
+        "--already-thin",
+        choices=("skip", "copy", "fail"),
+        default="skip",
+        help="what becomes of inputs whose slices are as thin as the result's: skip (default), copy, or fail",
+    )
     _add_running_options(parser)
-    parser.set_defaults(run=commands.enhance_many)
+    # There is a worker to end first.
+    parser.set_defaults(run=commands.enhance_many, grace=4.0)
 
 
 def _method_list() -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..settings import OPTIONS, Settings
-from ..worker.protocol import DONE, FAILED, THERE, WAITING
+from ..worker.protocol import FAILED, RUNNING, WAITING
 
 
 def _settings(options) -> Settings:
@@ -40,9 +40,10 @@ def enhance_many(options, reporter, monitor) -> None:
     from ..batch import run as batch
     from ..batch import shard
     from ..batch.inputs import find_inputs
+    from ..batch.tally import Tally
 
     rank, size = shard.rank_and_size()
-    entries = shard.share(find_inputs(options.input, options.output), rank, size)
+    entries = shard.share(find_inputs(options.input, options.output, monitor), rank, size)
     settings = _settings(options)
     settings = replace(settings, device=shard.local_device(settings.device))
     if size > 1:
@@ -50,16 +51,22 @@ def enhance_many(options, reporter, monitor) -> None:
     for entry in entries:
         reporter.case(entry.name, WAITING)
 
+    tally = Tally(len(entries))
+    reporter.ending = lambda: f"cancelled: {tally}; what is done stays, start again to go on"
+
     def tell(outcome: batch.Outcome) -> None:
+        if outcome.state != RUNNING:
+            tally.count(outcome.state)
         reporter.case(outcome.entry.name, outcome.state, outcome.reason, outcome.seconds)
 
-    outcomes = batch.enhance_many(entries, settings, tell, monitor, options.overwrite)
+    manner = batch.Manner(settings, options.overwrite, options.already_thin)
+    outcomes = batch.enhance_many(entries, manner, tell, monitor)
     failed = [outcome.entry.name for outcome in outcomes if outcome.state == FAILED]
-    counts = {state: sum(o.state == state for o in outcomes) for state in (DONE, THERE)}
-    reporter.say(f"{counts[DONE]} done, {counts[THERE]} already there, {len(failed)} failed")
+    reporter.say(str(tally))
     if failed:
         raise UserError(f"{len(failed)} of {len(outcomes)} failed: {', '.join(failed)}")
-    reporter.result({"output": str(options.output), "cases": len(outcomes), **counts})
+    facts = {"output": str(options.output), "cases": len(outcomes), "notes": monitor.notes}
+    reporter.result({**facts, **tally.as_dict()})
 
 
 def import_checkpoint(options, reporter, monitor) -> None:

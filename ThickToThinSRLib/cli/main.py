@@ -8,21 +8,29 @@ traceback). The options are in :mod:`~ThickToThinSRLib.cli.arguments`, the work 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import traceback
 import warnings
+from collections.abc import Callable
 
 from ..errors import Cancelled, UserError
 from ..settings import flag
 from ..worker.protocol import EXIT_BAD_INPUT, EXIT_CANCELLED, EXIT_DONE, EXIT_UNEXPECTED
-from ..worker.reporters import REPORTERS
+from ..worker.reporters import REPORTERS, SilentReporter
 from ..worker.watch import Watch
 from .arguments import build_parser
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
+def main(arguments: list[str] | None = None, begun: Callable[[], None] = lambda: None) -> int:
+    """Run the command line; returns the exit code.
+
+    Parameters
+    ----------
+    begun : callable
+        Called once signals are heeded here.
+    """
     try:
         options = build_parser().parse_args(arguments)
     except SystemExit as ended:
@@ -31,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         with warnings.catch_warnings():
             # NumPy's, of numbers that end in an error of one line or in a warning of our own.
             warnings.simplefilter("ignore", RuntimeWarning)
-            code = _run(options)
+            code = _run(options, begun)
         sys.stdout.flush()
         return code
     except BrokenPipeError:
@@ -42,17 +50,27 @@ def main(arguments: list[str] | None = None) -> int:
         return EXIT_CANCELLED
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(options: argparse.Namespace, begun: Callable[[], None]) -> int:
     reporter = REPORTERS[options.progress]()
+    with Watch(options.cancel_file, options.progress == "json", options.grace) as watch:
+        begun()
+        # What is said at the end is said under the watch: a second signal changes nothing.
+        watch.last_words = lambda: reporter.error(reporter.ending())
+        return _watched(options, reporter, watch)
+
+
+def _watched(options: argparse.Namespace, reporter: SilentReporter, watch: Watch) -> int:
     try:
-        with Watch(options.cancel_file, parent=options.progress == "json") as watch:
-            options.run(options, reporter, reporter.monitor(watch.cancelled))
+        options.run(options, reporter, reporter.monitor(watch.cancelled))
     except (Cancelled, KeyboardInterrupt):
-        reporter.error("cancelled; nothing was written")
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            reporter.error(reporter.ending())
         return EXIT_CANCELLED
     except BrokenPipeError:
         raise
     except Exception as error:
+        if watch.cancelled() and isinstance(error, OSError):  # a terminal that is gone takes no line
+            return EXIT_CANCELLED
         if isinstance(error, UserError):
             reporter.error(_one_line(error.worded(_name_of)), error)
             return EXIT_BAD_INPUT

@@ -1,16 +1,20 @@
-"""What a user points at: a volume file, or a folder with a DICOM series."""
+"""What a user points at: a volume file, a folder with a DICOM series, or one file of such a series."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from ..errors import UserError
+from ..monitor import Monitor
 from ..volume import Volume
+from .dicom.headers import is_dicom_file
 from .volume_files import read_volume
 
 
-def read_input(path: Path, series: str | None = None, nifti: str | None = None) -> Volume:
-    """Read a volume file, or a folder with a DICOM series.
+def read_input(
+    path: Path, series: str | None = None, nifti: str | None = None, monitor: Monitor | None = None
+) -> Volume:
+    """Read a volume file, a folder with a DICOM series, or the series that a DICOM file belongs to.
 
     Parameters
     ----------
@@ -18,6 +22,8 @@ def read_input(path: Path, series: str | None = None, nifti: str | None = None) 
         UID of the series, where the folder holds several.
     nifti : {"sform", "qform"}, optional
         The position to believe where the two that a NIfTI file holds contradict each other.
+    monitor : Monitor, optional
+        Takes notes on what was left out or assumed.
 
     Returns
     -------
@@ -29,16 +35,35 @@ def read_input(path: Path, series: str | None = None, nifti: str | None = None) 
     UserError
         If it cannot be read, or if a series is chosen in what is no folder.
     """
-    if Path(path).is_dir():
+    path, monitor = Path(path), monitor or Monitor()
+    if path.is_dir():
         from .dicom.series import read_series
 
-        volume = read_series(path, series)
-        volume.source["name"] = str(path)
-        return volume
-    if series is not None:
+        volume = read_series(path, series, monitor)
+    elif is_dicom_file(path):
+        volume = _read_series_of(path, series, monitor)
+    elif series is not None:
         raise UserError(
             f"{path}: {{series}} chooses within a DICOM folder, but this is not a folder", "series"
         )
-    volume = read_volume(path, nifti)
+    else:
+        volume = read_volume(path, nifti)
     volume.source["name"] = str(path)
+    return volume
+
+
+def _read_series_of(path: Path, series: str | None, monitor: Monitor) -> Volume:
+    """The series of the folder that a DICOM file belongs to."""
+    from .dicom.series import read_series, series_of_file
+
+    uid = series_of_file(path)
+    if uid is None:
+        return read_volume(path)  # says what is wrong
+    if series not in (None, uid):
+        raise UserError(f"{path}: belongs to series {uid}, not to {{series}} {series}", "series")
+    volume = read_series(path.parent, uid, monitor)
+    monitor.note(
+        f"{path.name} is one file of a series: the whole series is taken, {len(volume.voxels)} slices in "
+        f"{path.parent}"
+    )
     return volume

@@ -5,13 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import UserError
-
-# Temporary files of this process; whoever ends it in a hurry removes them.
-_temporaries: set[Path] = set()
+from .temporary import new_file, new_folder, old_name, remove
 
 
 def check_free(path: Path, overwrite: bool, source: Path | None = None) -> None:
@@ -49,42 +47,27 @@ def check_free(path: Path, overwrite: bool, source: Path | None = None) -> None:
 def replacing(path: Path, suffix: str):
     """Yield a temporary path beside `path` that takes its place when the block ends without an error."""
     path = Path(path)
-    try:
-        handle, name = tempfile.mkstemp(suffix=suffix, prefix=".thicktothin-", dir=path.parent)
-    except OSError as error:
-        raise UserError(f"{path}: cannot write into the folder {path.parent} ({error.strerror})") from error
-    os.close(handle)
-    temporary = Path(name)
-    _temporaries.add(temporary)
+    temporary = _beside(path, lambda: new_file(path.parent, suffix))
     try:
         yield temporary
-        # mkstemp makes the file private to its owner; a result has the permissions of any new file.
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
         os.replace(temporary, path)
     except OSError as error:
         raise UserError(f"{path}: could not be written ({error.strerror or error})") from error
     finally:
-        temporary.unlink(missing_ok=True)
-        _temporaries.discard(temporary)
+        remove(temporary)
 
 
 @contextlib.contextmanager
 def folder_replacing(path: Path):
     """Yield a temporary folder beside `path` that takes its place when the block ends without an error."""
     path = Path(path)
-    try:
-        temporary = Path(tempfile.mkdtemp(prefix=".thicktothin-", dir=path.parent))
-    except OSError as error:
-        raise UserError(f"{path}: cannot write into the folder {path.parent} ({error.strerror})") from error
-    _temporaries.add(temporary)
+    temporary = _beside(path, lambda: new_folder(path.parent))
     try:
         yield temporary
         mask = os.umask(0)
         os.umask(mask)
-        os.chmod(temporary, 0o777 & ~mask)  # mkdtemp makes it private to its owner
-        old = temporary.with_name(f"{temporary.name}.old")
+        os.chmod(temporary, 0o777 & ~mask)  # until now it was its owner's alone
+        old = old_name(temporary, path)
         if path.exists():
             os.replace(path, old)
         try:
@@ -97,15 +80,11 @@ def folder_replacing(path: Path):
     except OSError as error:
         raise UserError(f"{path}: could not be written ({error.strerror or error})") from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        _temporaries.discard(temporary)
+        remove(temporary)
 
 
-def remove_temporaries() -> None:
-    """Remove what this process was about to write; for a process that is ended in a hurry."""
-    for path in list(_temporaries):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            with contextlib.suppress(OSError):
-                path.unlink()
+def _beside(path: Path, make: Callable[[], Path]) -> Path:
+    try:
+        return make()
+    except OSError as error:
+        raise UserError(f"{path}: cannot write into the folder {path.parent} ({error.strerror})") from error

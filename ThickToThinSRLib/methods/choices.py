@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..acquisition import Acquisition
-from ..errors import UserError
+from ..errors import AlreadyThin, UserError
 from ..inspection.thickness_estimate import estimate_thickness
 from ..settings import DEFAULT_METHOD, DEFAULT_SPACING, OPTIONS, Settings
 from ..volume import Volume, check_target_spacing
@@ -86,7 +86,12 @@ def check_options(method: str, settings: Settings) -> None:
 def choose_spacing(settings: Settings, spacing: float, network_factor: int | None) -> float:
     """Target spacing in mm: the option's, by the factor, the network's own, or 1 mm."""
     if settings.spacing is not None:
-        return check_target_spacing(settings.spacing, spacing)
+        try:
+            return check_target_spacing(settings.spacing, spacing)
+        except UserError as error:
+            if math.isfinite(settings.spacing) and settings.spacing > spacing:
+                raise AlreadyThin(error.text) from error
+            raise
     if settings.factor is not None:
         if not (math.isfinite(settings.factor) and settings.factor >= 1):
             raise UserError(f"the factor must be a number of at least 1, not {settings.factor:g}")
@@ -94,7 +99,7 @@ def choose_spacing(settings: Settings, spacing: float, network_factor: int | Non
     if network_factor is not None:
         return spacing / network_factor
     if spacing <= DEFAULT_SPACING:
-        raise UserError(
+        raise AlreadyThin(
             f"the input has slices every {spacing:g} mm already: choose a finer {{spacing}}", "spacing"
         )
     return DEFAULT_SPACING

@@ -19,12 +19,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from ..errors import Cancelled, UserError
+from ..errors import AlreadyThin, Cancelled, UserError
 from .protocol import EXIT_BAD_INPUT, EXIT_CANCELLED, EXIT_DONE, PROTOCOL_VERSION
 
 # The worker ends by itself within 1.2 s of the cancel file; what has not by then is not listening.
 _TERMINATE_SECONDS, _KILL_SECONDS = 1.5, 1.8
+# One that has a worker of its own ends that first.
+_SECONDS_FOR_WORKERS = 3.0
 _KEPT_LINES = 20
+# What this process has started and what still runs.
+_running: set[subprocess.Popen] = set()
 
 
 class WorkerFailed(Exception):
@@ -88,6 +92,7 @@ class WorkerProcess:
         self._error: UserError | None = None
         self._foreign_version = None
         self._cancelled_at: float | None = None
+        self._patience = _SECONDS_FOR_WORKERS if arguments[:1] == ["enhance-many"] else 0.0
 
     def feed_output(self, data: bytes) -> list[dict]:
         """Take bytes of standard output as they arrive; return the events that they complete."""
@@ -119,7 +124,7 @@ class WorkerProcess:
         """
         if self._cancelled_at is None:
             return
-        waited = time.monotonic() - self._cancelled_at
+        waited = time.monotonic() - self._cancelled_at - self._patience
         if waited > _KILL_SECONDS:
             process.kill()
         elif waited > _TERMINATE_SECONDS:
@@ -196,7 +201,8 @@ class WorkerProcess:
         text = str(event.get("text", event.get("message")))
         if self._source:
             text = text.replace(self._source, self._source_name)
-        return UserError(text, *event.get("options", ()))
+        kind = AlreadyThin if event.get("kind") == AlreadyThin.kind else UserError
+        return kind(text, *event.get("options", ()))
 
 
 def run(
@@ -230,13 +236,33 @@ def run(
         )
     except OSError as error:
         worker.not_started(error.strerror)
-    with process:
-        try:
-            _converse(process, worker, progress, cancelled)
-        except BaseException:
-            process.kill()
-            raise
+    _running.add(process)
+    try:
+        with process:
+            try:
+                _converse(process, worker, progress, cancelled)
+            except BaseException:
+                _end(process, worker)
+                raise
+    finally:
+        _running.discard(process)
     return worker.outcome(process.returncode)
+
+
+def end_workers() -> None:
+    """Kill the workers that still run and wait for their end; for a process that is ended in a hurry."""
+    for process in list(_running):
+        process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=1.0)
+
+
+def _end(process, worker: WorkerProcess) -> None:
+    """End a worker that nobody listens to any more."""
+    worker.cancel()
+    while process.poll() is None:
+        worker.escalate(process)
+        time.sleep(0.05)
 
 
 def _converse(process, worker: WorkerProcess, progress, cancelled) -> None:

@@ -9,11 +9,20 @@ from collections.abc import Callable
 
 from ..errors import UserError
 from ..monitor import Monitor
-from .protocol import DONE, FAILED, PROTOCOL_VERSION, THERE
+from .protocol import DONE, FAILED, PROTOCOL_VERSION, SKIPPED, THERE
 
 
 class SilentReporter:
-    """Says nothing but errors."""
+    """Says nothing but errors.
+
+    Attributes
+    ----------
+    ending : callable
+        The line for a user who has stopped the work: what became of it.
+    """
+
+    def __init__(self):
+        self.ending: Callable[[], str] = lambda: "cancelled; nothing was written"
 
     def monitor(self, cancelled: Callable[[], bool]) -> Monitor:
         """A monitor that reports here."""
@@ -45,6 +54,7 @@ class BarReporter(SilentReporter):
     """
 
     def __init__(self):
+        super().__init__()
         self._bar = None
         self._stage = None
 
@@ -72,8 +82,9 @@ class BarReporter(SilentReporter):
         self._close()
         if state == FAILED:
             super().case(name, state, reason)
-        elif state in (DONE, THERE):
-            print(f"{name}: {state}" + (f" in {seconds:.1f} s" if seconds is not None else ""), flush=True)
+        elif state in (DONE, THERE, SKIPPED):
+            took = f" in {seconds:.1f} s" if seconds is not None else ""
+            print(f"{name}: {state}{took}" + (f": {reason}" if reason else ""), flush=True)
 
     def error(self, message: str, cause: UserError | None = None) -> None:
         self._close()
@@ -102,6 +113,7 @@ class JsonReporter(SilentReporter):
     """For a program: one JSON object a line on standard output."""
 
     def __init__(self):
+        super().__init__()
         self._stage, self._started, self._already = None, 0.0, 0
 
     def progress(self, stage: str, done: int, total: int) -> None:
@@ -124,6 +136,8 @@ class JsonReporter(SilentReporter):
     def error(self, message: str, cause: UserError | None = None) -> None:
         # Programs that name options in their own words need the text before they were named.
         named = {"text": cause.text, "options": cause.options} if cause is not None and cause.options else {}
+        if cause is not None and cause.kind:
+            named["kind"] = cause.kind
         self._emit("error", message=message, **named)
         super().error(message, cause)
 

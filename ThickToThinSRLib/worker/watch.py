@@ -9,10 +9,11 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from ..io.replacing import remove_temporaries
+from ..io.temporary import remove_temporaries
+from .process import end_workers
 from .protocol import EXIT_CANCELLED
 
-_POLL_SECONDS, _GRACE_SECONDS = 0.2, 1.0
+_POLL_SECONDS, _GRACE_SECONDS, _LAST_WORDS_SECONDS = 0.2, 1.0, 0.2
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
@@ -20,7 +21,8 @@ class Watch:
     """Notices that the work is to stop; ends the process if the work does not end by itself.
 
     A thread looks every 0.2 s. Once asked to stop it gives the work a second to notice (through
-    :meth:`cancelled`), then removes temporary files and ends the process with exit code 3.
+    :meth:`cancelled`), then ends the workers that this process has started, removes temporary files and ends
+    the process with exit code 3.
 
     Parameters
     ----------
@@ -28,10 +30,18 @@ class Watch:
         The work stops when this file exists.
     parent : bool
         Whether the work stops when the parent process is gone.
+    grace : float
+        Seconds that the work has to end by itself: more where it has workers to end first.
+
+    Attributes
+    ----------
+    last_words : callable
+        Called before the process is ended from here, to tell the user.
     """
 
-    def __init__(self, cancel_file: Path | None = None, parent: bool = False):
-        self._cancel_file = cancel_file
+    def __init__(self, cancel_file: Path | None = None, parent: bool = False, grace: float = _GRACE_SECONDS):
+        self._cancel_file, self._grace = cancel_file, grace
+        self.last_words: Callable[[], None] = lambda: None
         self._parent_lives = _parent_watch() if parent else lambda: True
         self._asked = threading.Event()
         self._ended = threading.Event()
@@ -74,8 +84,13 @@ class Watch:
         while not self._ended.wait(_POLL_SECONDS):
             if self._told_to_stop():
                 self._asked.set()
-                if not self._ended.wait(_GRACE_SECONDS):
+                if not self._ended.wait(self._grace):
+                    end_workers()
                     remove_temporaries()
+                    # A reader that does not read must not keep the process alive.
+                    speaker = threading.Thread(target=self.last_words, daemon=True)
+                    speaker.start()
+                    speaker.join(_LAST_WORDS_SECONDS)
                     os._exit(EXIT_CANCELLED)
                 return
 

@@ -25,6 +25,7 @@ from ...volume import Volume
 from ..replacing import folder_replacing
 from ..volume_files import volume_suffix
 from .copied_attributes import COPIED, EMPTY_IF_UNKNOWN
+from .headers import is_dicom_file
 from .storage import storage_for
 
 if TYPE_CHECKING:
@@ -49,13 +50,22 @@ class _Source:
 
 def wants_series(source: Path, target: Path) -> bool:
     """Whether `target` names a folder for a DICOM series: the source is one and no file's suffix is given."""
-    if not Path(source).is_dir():
+    if not (Path(source).is_dir() or is_dicom_file(source)):
         return False
     try:
         volume_suffix(target)
     except UserError:
         return not _FILE_SUFFIX.fullmatch(Path(target).suffix)
     return False
+
+
+def check_modality(modality: str | None, name: str) -> None:
+    """Raise UserError if a series of this modality cannot be written."""
+    if modality != "CT":
+        fault = f"and this is {modality}" if modality else "and this series does not say what it is"
+        raise UserError(
+            f"{name}: a derived DICOM series can be made of CT only, {fault}: write a file (.nii.gz, .nrrd)"
+        )
 
 
 def write_series(
@@ -114,11 +124,7 @@ def _sources(thin: Volume) -> list[_Source]:
             height = 0.0 if position is None else _height(thin, [float(value) for value in position])
         except Exception as error:
             raise UserError(f"{name}: cannot be read any more ({' '.join(str(error).split())})") from error
-        if header.get("Modality") != "CT":
-            raise UserError(
-                f"{name}: a derived DICOM series can be made of CT only, not of {header.get('Modality')}: "
-                "write a file (.nii.gz, .nrrd)"
-            )
+        check_modality(header.get("Modality"), name)
         found.append(_Source(header, height))
     if not found:
         raise UserError("a derived DICOM series can be made of a DICOM series only: write a file (.nii.gz)")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ...errors import UserError
+from ..temporary import temporary_folder
 
 if TYPE_CHECKING:
     from pydicom import FileDataset
@@ -79,8 +79,8 @@ def _decode_with_gdcm(dataset: FileDataset) -> np.ndarray:
     copy.file_meta = dataset.file_meta
     copy.file_meta.MediaStorageSOPClassUID = copy.SOPClassUID
     copy.file_meta.MediaStorageSOPInstanceUID = copy.SOPInstanceUID
-    with tempfile.TemporaryDirectory() as folder:
-        name = str(Path(folder) / "pixels.dcm")
+    with temporary_folder() as folder:
+        name = str(folder / "pixels.dcm")
         copy.save_as(name, enforce_file_format=True)
         return sitk.GetArrayFromImage(sitk.ReadImage(name, imageIO="GDCMImageIO"))
 

@@ -57,6 +57,12 @@ class Slice:
     slope: float
     intercept: float
     frame_of_reference: str
+    is_frame: bool = False
+
+    @property
+    def label(self) -> str:
+        """What to call it in an error."""
+        return f"{self.path.name}, frame {self.frame + 1}" if self.is_frame else self.path.name
 
 
 @dataclass(frozen=True)
@@ -113,7 +119,8 @@ def _slice(
         value = next((geometry[keyword].value for geometry in geometries if keyword in geometry), None)
         values = tuple(float(number) for number in value) if value else ()
         if len(values) != count or not all(math.isfinite(number) for number in values):
-            raise UserError(f"{path}: damaged or incomplete DICOM image, its {keyword} is {value}")
+            fault = f"its {keyword} is {value}" if value else f"it has no {keyword}"
+            raise UserError(f"{path}: damaged or incomplete DICOM image, {fault}")
         return values
 
     def number(keyword: str, default: float) -> float:
@@ -143,6 +150,7 @@ def _slice(
         slope=slope,
         intercept=number("RescaleIntercept", 0.0),
         frame_of_reference=str(header.get("FrameOfReferenceUID") or ""),
+        is_frame="PerFrameFunctionalGroupsSequence" in header,
     )
 
 
@@ -165,6 +173,11 @@ def regular_stack(slices: list[Slice], name: str) -> Stack:
         If the slices differ in size, pixel spacing, orientation or frame of reference; if one is missing or
         duplicated; or if they are unevenly spaced or sheared (gantry tilt).
     """
+    if len(slices) < 2:
+        raise UserError(
+            f"{name}: the series holds one slice only ({slices[0].label}), and two slices are the least: "
+            "get the complete series"
+        )
     _check_alike(slices, name)
     row = np.mean([piece.row for piece in slices], axis=0)
     row /= np.linalg.norm(row)
@@ -177,17 +190,40 @@ def regular_stack(slices: list[Slice], name: str) -> Stack:
     heights = positions @ normal
     thicknesses = {piece.thickness for piece in slices}
     thickness = thicknesses.pop() if len(thicknesses) == 1 else None
-    if len(slices) > 1:
-        _check_heights(heights, name)
-        _check_straight(positions, heights, normal, name)
-        # Rounding removes errors of binary arithmetic; DICOM's decimal strings are less precise than 1e-6 mm.
-        distance = round(float(heights[-1] - heights[0]) / (len(slices) - 1), 6)
-    elif thickness is None:
-        raise UserError(f"{name}: a single slice needs a SliceThickness to make a volume, but has none")
-    else:
-        distance = thickness
+    _check_heights(heights, [piece.label for piece in slices], name)
+    _check_straight(positions, heights, normal, name)
+    distance = slice_spacing(positions, heights)
     spacing = (*slices[0].pixel_spacing, distance)
     return Stack(slices, spacing, slices[0].position, direction, thickness)
+
+
+def slice_spacing(positions: np.ndarray, heights: np.ndarray) -> float:
+    """Distance of even slices in mm, such that the last one is as far from the first as it was measured.
+
+    A small tilt makes the way along the stack longer than that along the normal, and positions are rounded:
+    of all lengths that both leave open, the one with the fewest decimals is the one that was set.
+
+    Parameters
+    ----------
+    positions : ndarray, shape (slices, 3)
+        LPS, mm, sorted.
+    heights : ndarray, shape (slices,)
+        The same along the normal, mm.
+    """
+    gaps = len(heights) - 1
+    along, across = float(np.linalg.norm(positions[-1] - positions[0])), float(heights[-1] - heights[0])
+    precision = _precision(positions)
+    for decimals in range(6):
+        distance = round(along / gaps, decimals)
+        if distance > 0 and across - precision <= distance * gaps <= along + precision:
+            return distance
+    return along / gaps
+
+
+def _precision(positions: np.ndarray) -> float:
+    """Error in mm of the distance between two positions that were written with this many decimals."""
+    decimals = next((n for n in range(1, 6) if np.allclose(positions, np.round(positions, n), atol=1e-9)), 6)
+    return max(1e-6, min(0.01, 10.0**-decimals))
 
 
 def _check_alike(slices: list[Slice], name: str) -> None:
@@ -195,7 +231,8 @@ def _check_alike(slices: list[Slice], name: str) -> None:
     shapes = sorted({piece.shape for piece in slices})
     if len(shapes) > 1:
         sizes = " and ".join(f"{columns} x {rows}" for rows, columns in shapes[:3])
-        raise UserError(f"{name}: slices of different sizes ({sizes} pixels) do not form one volume")
+        odd = _odd_ones(slices, [piece.shape for piece in slices])
+        raise UserError(f"{name}: slices of different sizes ({sizes} pixels: {odd}) do not form one volume")
     pixels = np.array([piece.pixel_spacing for piece in slices])
     if pixels.min() <= 0:
         raise UserError(f"{name}: damaged, its PixelSpacing is {pixels.min():g} mm")
@@ -213,30 +250,41 @@ def _check_alike(slices: list[Slice], name: str) -> None:
         angle = math.degrees(math.acos(max(-1.0, min(1.0, min(cosines)))))
         raise UserError(
             f"{name}: slices of different orientation (normals up to {angle:.1f} degrees apart, direction "
-            f"cosines up to {largest:.4f}) do not form one volume"
+            f"cosines up to {largest:.4f}: {_odd_ones(slices, directions.round(3))}) do not form one volume"
         )
     if len({piece.frame_of_reference for piece in slices}) > 1:
         raise UserError(f"{name}: slices of different frames of reference do not form one volume")
 
 
-def _check_heights(heights: np.ndarray, name: str) -> None:
+def _odd_ones(slices: list[Slice], values: Sequence) -> str:
+    """Names of the slices whose value is not the most frequent one."""
+    keys = [str(value) for value in values]
+    usual = max(dict.fromkeys(keys), key=keys.count)
+    odd = [piece.label for piece, key in zip(slices, keys, strict=True) if key != usual]
+    return ", ".join(odd[:3]) + (f" and {len(odd) - 3} more" if len(odd) > 3 else "")
+
+
+def _check_heights(heights: np.ndarray, labels: list[str], name: str) -> None:
     """Reject duplicate, missing and unevenly spaced slices; `heights` are sorted, mm along the normal."""
     gaps = np.diff(heights)
     spacing = float(np.median(gaps))
     tolerance = max(_POSITION_TOLERANCE[0], _POSITION_TOLERANCE[1] * spacing)
     double = int(np.sum(gaps < 0.01))
     if double:
-        where = heights[int(np.argmin(gaps))]
+        first = int(np.argmax(gaps < 0.01))
         raise UserError(
-            f"{name}: {double} slice{'s' if double > 1 else ''} at the same position as another, first at "
-            f"{where:.2f} mm along the normal: if the series contains several acquisitions or phases, "
-            "separate them first"
+            f"{name}: {double} slice{'s' if double > 1 else ''} at the same position as another, first "
+            f"{labels[first]} and {labels[first + 1]} at {heights[first]:.2f} mm along the normal: if the "
+            "series contains several acquisitions or phases, separate them first"
         )
     deviation = float(np.abs(heights - np.linspace(heights[0], heights[-1], len(heights))).max())
     if max(deviation, float(np.abs(gaps - spacing).max())) <= tolerance:
         return
     widest = int(np.argmax(gaps))
-    where = f"{gaps[widest]:.3f} mm between {heights[widest]:.2f} and {heights[widest + 1]:.2f} mm"
+    where = (
+        f"{gaps[widest]:.3f} mm between {heights[widest]:.2f} and {heights[widest + 1]:.2f} mm, "
+        f"{labels[widest]} and {labels[widest + 1]}"
+    )
     smallest = float(gaps.min())
     whole = np.rint(gaps / smallest)
     missing = int(np.sum(whole - 1))
