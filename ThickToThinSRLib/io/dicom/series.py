@@ -11,7 +11,7 @@ from ...errors import UserError
 from ...monitor import Monitor
 from ...volume import Volume
 from ..walking import walk
-from .folder import Inventory, inventory
+from .folder import BROKEN_LINK, Inventory, inventory
 from .headers import look_at, text_of
 from .pixels import rescaled, stacked, stored_values
 from .sifting import Series, check_copies, counted, notes_of
@@ -78,6 +78,7 @@ def read_series(
         slices = [piece for image in chosen.images for piece in _slices(image.path, image.header)]
         if not slices:
             raise UserError(f"{folder}: the series holds localizers only")
+        _check_links(found, chosen)
         check_copies(chosen)
         stack = regular_stack(slices, str(folder))
         voxels = stacked(_values(stack.slices, monitor))
@@ -148,6 +149,14 @@ def _chosen(found: Inventory, folder: Path, series_uid: str | None) -> Series:
             f"{folder}: {len(candidates)} series, choose one with {{series}} UID: {listing}", "series"
         )
     return next(iter(candidates.values()))
+
+
+def _check_links(found: Inventory, chosen: Series) -> None:
+    """Raise UserError if a slice may be missing because only the link to it is there."""
+    places = {image.path.parent for image in chosen.images}
+    for path, kind in found.others:
+        if kind == BROKEN_LINK and path.parent in places:
+            raise UserError(f"{path}: a link to a file that is not there: get the file, or remove the link")
 
 
 def _slices(path: Path, header: Dataset) -> list[Slice]:

@@ -222,7 +222,7 @@ def slice_spacing(positions: np.ndarray, heights: np.ndarray) -> float:
 
 def _precision(positions: np.ndarray) -> float:
     """Error in mm of the distance between two positions that were written with this many decimals."""
-    decimals = next((n for n in range(1, 6) if np.allclose(positions, np.round(positions, n), atol=1e-9)), 6)
+    decimals = next((n for n in range(1, 6) if np.abs(positions - positions.round(n)).max() < 1e-9), 6)
     return max(1e-6, min(0.01, 10.0**-decimals))
 
 
