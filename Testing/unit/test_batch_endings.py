@@ -1,4 +1,4 @@
-"""A batch that is stopped or killed leaves nothing behind, tells the truth, and goes on when started again."""
+"""A batch that is stopped or killed leaves nothing behind, tells the truth, and goes on if started again."""
 
 from __future__ import annotations
 

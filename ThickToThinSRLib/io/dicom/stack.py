@@ -201,7 +201,7 @@ def slice_spacing(positions: np.ndarray, heights: np.ndarray) -> float:
     """Distance of even slices in mm, such that the last one is as far from the first as it was measured.
 
     A small tilt makes the way along the stack longer than that along the normal, and positions are rounded:
-    of all lengths that both leave open, the one with the fewest decimals is the one that was set.
+    of all lengths that both leave open, one of two decimals or less is the one that was set.
 
     Parameters
     ----------
@@ -213,7 +213,7 @@ def slice_spacing(positions: np.ndarray, heights: np.ndarray) -> float:
     gaps = len(heights) - 1
     along, across = float(np.linalg.norm(positions[-1] - positions[0])), float(heights[-1] - heights[0])
     precision = _precision(positions)
-    for decimals in range(6):
+    for decimals in range(3):
         distance = round(along / gaps, decimals)
         if distance > 0 and across - precision <= distance * gaps <= along + precision:
             return distance
