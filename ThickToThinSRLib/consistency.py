@@ -27,6 +27,8 @@ _BOUND_PASSES = 6
 # The projection leaves components of C that the profile attenuates below this gain: correcting them would
 # amplify noise more than a hundredfold.
 _LEAST_GAIN = 0.01
+# A thin slice this near to a thick one, in slice spacings, lies on it: files round their spacings.
+_ON_A_SLICE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -128,9 +130,9 @@ class ConsistentInterpolation:
         self.passes = _BOUND_PASSES if acquisition.overlap <= _BOUNDED_UP_TO_OVERLAP * spacing else 0
         positions = (first + np.arange(extended) * target_spacing) / spacing
         # A thin slice that lies exactly on a thick slice is bounded by both neighbours of it, so that the
-        # result does not depend on the direction of the slice axis.
-        self.below = np.clip(np.ceil(positions - 1 - 1e-6).astype(int), 0, thick_slices - 1)
-        self.above = np.clip(np.floor(positions + 1 + 1e-6).astype(int), 0, thick_slices - 1)
+        # result does not depend on the direction of the slice axis, nor on the last digits of a spacing.
+        self.below = np.clip(np.ceil(positions - 1 - _ON_A_SLICE).astype(int), 0, thick_slices - 1)
+        self.above = np.clip(np.floor(positions + 1 + _ON_A_SLICE).astype(int), 0, thick_slices - 1)
         self.nearest = np.clip(np.rint(positions).astype(int), 0, thick_slices - 1)
 
     def __call__(self, thick: np.ndarray) -> np.ndarray:

@@ -16,16 +16,19 @@ from .inference.memory import check_result_fits
 from .inspection.warnings import find_warnings
 from .intensity import resolve_intensity, to_hu, to_unit
 from .io.dicom.derived_series import check_modality, wants_series
+from .io.integrity import check_finite
 from .io.reading import read_input
 from .io.replacing import check_free, replacing
 from .io.results import check_target, write_result
-from .io.volume_files import check_finite
 from .methods.choices import Thickness, check_options, choose_method, choose_spacing, choose_thickness
 from .methods.registry import METHODS
 from .methods.request import Request
 from .monitor import Monitor
 from .settings import Settings
 from .volume import Volume, cast, through_plane_axis
+
+# Centimetres or metres taken for millimetres; no scan of a person has slices as far apart.
+_LARGEST_SPACING = 100.0
 
 
 def enhance_file(
@@ -70,7 +73,7 @@ def enhance_file(
     if weights is not None:
         check_free(weights, overwrite, source)
     try:
-        volume = read_input(source, series, monitor)
+        volume = read_input(source, series, settings.nifti, monitor)
         if wants_series(source, target):
             check_modality(volume.source.get("modality"), str(source))
         # Adapted weights appear with the result or not at all.
@@ -94,6 +97,10 @@ def enhance_volume(volume: Volume, settings: Settings, monitor: Monitor | None =
     plan = plan_for(volume, settings)
     described = describe_input(volume, plan)
     monitor.say(f"input: {described}")
+    for note in volume.source.get("notes", ()):
+        monitor.note(note)
+    for warning in volume.source.get("warnings", ()):
+        monitor.warn(warning)
     if plan.thickness.advice is not None:
         monitor.note(plan.thickness.advice)
     monitor.say(f"method: {plan.method}, to slices every {plan.request.target_spacing:g} mm")
@@ -161,15 +168,14 @@ def plan_for(volume: Volume, settings: Settings) -> Plan:
     UserError
         If the volume, the settings and the weights do not go together.
     """
-    check_finite(volume.voxels, "input")
+    check_finite(volume.voxels, volume.source.get("name", "input"))
     if settings.device not in ("auto", "cpu"):
         # A device that is not there is a mistake even if the method would not use it.
         from .inference.devices import resolve_device
 
         resolve_device(settings.device)
     axis = through_plane_axis(volume, settings.axis)
-    if len(volume.slices_first(axis)) < 2:
-        raise UserError(f"the input has one slice only along {'ijk'[axis]}, and two slices are the least")
+    _check_slices(volume, axis)
     method, weights = choose_method(settings.method, settings.checkpoint, settings.network)
     check_options(method, settings)
     scale = resolve_intensity(settings.intensity, volume.voxels)
@@ -187,6 +193,22 @@ def plan_for(volume: Volume, settings: Settings) -> Plan:
         settings=settings,
     )
     return Plan(method, request, hu, scale, thickness)
+
+
+def _check_slices(volume: Volume, axis: int) -> None:
+    """Refuse what is no stack of slices of a person: a single one, or lengths in a wrong unit."""
+    name, spacing = volume.source.get("name", "the input"), volume.spacing
+    if max(spacing) > _LARGEST_SPACING:
+        what = f"slices every {spacing[axis]:g} mm"
+        if spacing[axis] <= _LARGEST_SPACING:
+            what = f"voxels of {' x '.join(f'{value:g}' for value in spacing)} mm"
+        raise UserError(f"{name}: {what}: the unit or the spacing in its header is wrong; mend it there")
+    count = volume.voxels.shape[2 - axis]
+    if count < 2:
+        raise UserError(
+            f"{name}: has one slice along {'ijk'[axis]}, so there is nothing between slices to make: "
+            "two are the least"
+        )
 
 
 def _check_not_thin(acquisition: Acquisition, target_spacing: float) -> None:

@@ -19,7 +19,8 @@ def interpolation_matrix(
 ) -> np.ndarray:
     """Matrix of cubic spline interpolation along the slices.
 
-    The first slice centres coincide; the targets must not lie beyond the last slice centre. The spline is the
+    The first slice centres coincide; the targets must not lie beyond the last slice centre,
+    except by what spacings are rounded. The spline is the
     natural one, with zero curvature at the first and last slice: it is the spline through slices that
     continue beyond the ends by point reflection, y[-k] = 2 y[0] - y[k]. Hence it reproduces every linear
     change along the slices up to the ends, which a spline through mirrored slices, such as ITK's, flattens.
@@ -45,7 +46,8 @@ def interpolation_matrix(
 
 def linear_matrix(slices: int, spacing: float, target_slices: int, target_spacing: float) -> np.ndarray:
     """Matrix of linear interpolation along the slices; parameters as in :func:`interpolation_matrix`."""
-    positions = np.arange(target_slices) * (target_spacing / spacing)
+    # Targets may lie behind the last slice by what its spacing is rounded.
+    positions = np.minimum(np.arange(target_slices) * (target_spacing / spacing), slices - 1)
     return np.maximum(0.0, 1.0 - np.abs(positions[:, None] - np.arange(slices)))
 
 

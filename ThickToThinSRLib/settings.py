@@ -20,6 +20,7 @@ DEFAULT_SPACING = 1.0  # mm
 INTENSITIES = ("auto", "hu", "unit")
 TILINGS = ("seamless", "authors")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+NIFTI_FORMS = ("sform", "qform")
 PLANES = ("both", "coronal", "sagittal")
 ADAPTED_NETWORKS = ("unet", "msd")
 _ON_OFF = {"on": True, "off": False}
@@ -118,6 +119,11 @@ class Settings:
         group="input",
         parse=int,
         metavar="N",
+    )
+    nifti: str | None = _option(
+        help="where the two positions in a NIfTI file's header contradict each other: the one to believe",
+        group="input",
+        choices=NIFTI_FORMS,
     )
     intensity: str = _option(
         "auto",

@@ -10,12 +10,22 @@ Conventions used in the whole library:
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from .errors import UserError
+
+# Axes are straightened where that moves no voxel farther (mm), and where they are off by a degree at most.
+MOST_MOVED = 0.1
+_MOST_SKEW = 0.02  # cosine between two axes, or difference of a squared length from 1
+# The share of a length that is lost where it is stored in single precision or with six digits, and the most
+# that the last thin slice may lie behind the last thick one, in target spacings.
+_ROUNDED_OFF, _MOST_BEYOND = 5e-6, 0.01
+# What rounding in double precision does; not worth another matrix.
+_ROUNDING = 1e-7  # mm
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,13 +41,15 @@ class Volume:
     origin : tuple of 3 floats
         LPS position of the centre of voxel (0, 0, 0), mm.
     direction : ndarray, shape (3, 3)
-        Columns are the LPS directions of the index axes i, j, k: orthonormal, may be left-handed.
+        Columns are the LPS directions of the index axes i, j, k: orthonormal, may be left-handed. A matrix
+        that is nearly so is replaced by the nearest one that is, see :func:`straightened`.
     slice_axis : int, optional
         Index axis along which the slices were acquired, if the source states it (DICOM does).
     thickness : float, optional
         Nominal slice thickness in mm, if the source states it (DICOM does).
     source : dict, optional
-        Further information from the source, such as modality and identifiers.
+        Further information from the source, such as modality and identifiers. ``notes`` and ``warnings`` are
+        lines for the user, see :class:`~ThickToThinSRLib.monitor.Monitor`; ``name`` is for errors.
 
     Raises
     ------
@@ -68,11 +80,17 @@ class Volume:
         if len(origin) != 3 or not all(math.isfinite(value) for value in origin):
             raise UserError(f"the origin must be three finite numbers in mm, not {origin}")
         direction = np.asarray(self.direction, dtype=np.float64).reshape(3, 3)
-        if not np.allclose(direction.T @ direction, np.eye(3), atol=1e-3):
+        if self.slice_axis not in (None, 0, 1, 2):
+            raise UserError(f"the slice axis must be 0, 1 or 2 (i, j or k), not {self.slice_axis}")
+        extent = np.multiply(spacing, np.maximum(np.array(voxels.shape[::-1]) - 1, 1))
+        straight, moved = straightened(direction, extent)
+        if straight is None or moved > MOST_MOVED:
+            by = f" by {moved:.2g} mm over the volume" if straight is not None else ""
             raise UserError(
-                "the index axes are not perpendicular (direction "
+                f"the index axes are not perpendicular{by} (direction "
                 f"{np.round(direction, 4).tolist()}): resample the volume onto a straight grid first"
             )
+        direction = straight
         for name, value in (
             ("voxels", voxels),
             ("spacing", spacing),
@@ -81,6 +99,11 @@ class Volume:
         ):
             object.__setattr__(self, name, value)
 
+    @property
+    def extent(self) -> np.ndarray:
+        """Length along i, j, k between the outer voxel centres, mm; of one voxel, its size."""
+        return np.multiply(self.spacing, np.maximum(np.array(self.voxels.shape[::-1]) - 1, 1))
+
     def position(self, i: float, j: float, k: float) -> np.ndarray:
         """LPS position in mm, shape (3,), of the voxel index (i, j, k)."""
         return np.asarray(self.origin) + self.direction @ (np.asarray(self.spacing) * (i, j, k))
@@ -88,6 +111,34 @@ class Volume:
     def slices_first(self, axis: int) -> np.ndarray:
         """View of the voxels with index axis `axis` first, shape (slices, rows, columns)."""
         return np.moveaxis(self.voxels, 2 - axis, 0)
+
+
+def straightened(direction: np.ndarray, extent: np.ndarray) -> tuple[np.ndarray | None, float]:
+    """The nearest matrix with perpendicular columns of length 1, and how far it moves the voxels of a volume.
+
+    Parameters
+    ----------
+    direction : ndarray, shape (3, 3)
+        Columns are the directions of the index axes.
+    extent : 3 floats
+        Length of the volume along them, mm.
+
+    Returns
+    -------
+    matrix : ndarray, shape (3, 3), or None
+        Same handedness; `direction` itself where the difference is rounding, None where the columns are no
+        axes or are more than about a degree off.
+    moved : float
+        Distance in mm by which the farthest corner moves, the first voxel staying where it is.
+    """
+    direction = np.asarray(direction, np.float64)
+    if not (np.abs(direction) <= 2).all() or np.abs(direction.T @ direction - np.eye(3)).max() > _MOST_SKEW:
+        return None, math.inf
+    left, _, right = np.linalg.svd(direction)
+    straight = left @ right
+    corners = np.array(list(itertools.product((0.0, 1.0), repeat=3))) * extent
+    moved = float(np.linalg.norm(corners @ (straight - direction).T, axis=1).max())
+    return (direction if moved <= _ROUNDING else straight), moved
 
 
 def through_plane_axis(volume: Volume, override: int | None = None) -> int:
@@ -126,8 +177,11 @@ def slice_count(slices: int, spacing: float, target_spacing: float) -> int:
     """Number of slices with `target_spacing` from the first to the last of `slices` slice centres.
 
     The first slice centres coincide; the last one may lie up to one target spacing before the last thick one.
+    It may also lie behind it by what files round off: their spacings have six or seven digits, so that twelve
+    slices every 4.9999998 mm are 55 mm long.
     """
-    return math.floor((slices - 1) * spacing / target_spacing + 1e-6) + 1
+    steps = (slices - 1) * spacing / target_spacing
+    return math.floor(steps + max(1e-6, min(_ROUNDED_OFF * steps, _MOST_BEYOND))) + 1
 
 
 def check_target_spacing(target_spacing: float, spacing: float) -> float:

@@ -1,1 +1,1 @@
-"""Training and evaluation on data sets of thick and thin pairs, on one GPU or many, without a display."""
+"""Training and evaluation on pairs of thick and thin scans, on one GPU or many, without display."""

@@ -3,29 +3,71 @@
 ``python -m training.benchmark --data DIR --split test --output OUT [--method NAME ...] [--checkpoint FILE
 ...] [--device D] [--precision P]``; under torchrun the processes share the cases.
 
-What is measured is kept in ``OUT/parts`` at once. The same command given again goes on, and measures only
-what is new or has changed: cases, weights, settings. A case that cannot be measured is left out for all
-systems; the others are written, and the command ends with exit code 2 and a line that names it.
+Every measurement is stored in ``OUT/parts`` at once. The same command, given again, continues: it measures
+only what is new or has changed (cases, weights, settings). A case that cannot be measured is left out for all
+systems; the others are written, and the command ends with exit code 2 and a line that names the case.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ThickToThinSRLib.errors import UserError
-from ThickToThinSRLib.io.volume_files import replacing
-from ThickToThinSRLib.methods.registry import ADAPTED_NETWORKS, METHODS, PRECISIONS
+from ThickToThinSRLib.io.replacing import replacing
+from ThickToThinSRLib.methods.registry import METHODS
+from ThickToThinSRLib.settings import ADAPTED_NETWORKS, PRECISIONS
 
 from .command import run
 from .data.cases import SPLITS, cases_of
-from .evaluation.figures import write_figures
-from .evaluation.parts import FOLDER, Parts
-from .evaluation.run import Findings, evaluate, write_cases
+from .evaluation.benchmark_figures import write_figures
+from .evaluation.evaluate import Conditions, Results, evaluate, write_cases
+from .evaluation.store import FOLDER, MeasurementStore
 from .evaluation.systems import System, find_systems
 from .evaluation.table import table
 from .ranks import Ranks, joined
+
+
+@dataclass(frozen=True)
+class BenchmarkRequest:
+    """What to measure.
+
+    Attributes
+    ----------
+    data : Path
+        A data set, prepared or in a published layout.
+    output : Path
+        Folder for ``cases.csv``, ``table.md`` and the figures.
+    split : {"train", "val", "test"}
+        Which cases.
+    methods : sequence of str
+        Names of methods; interpolation if there are neither methods nor checkpoints.
+    checkpoints : sequence of Path
+        Weights files.
+    device, precision : str
+        Where and how to compute.
+    factor : int
+        Upsampling factor of the pairs.
+    epochs, minutes : int, float, optional
+        How long methods that adapt to the scan do so.
+    network : {"unet", "msd"}, optional
+        Which network `sr4zct` adapts.
+    """
+
+    data: Path
+    output: Path
+    split: str = "test"
+    methods: Sequence[str] = ()
+    checkpoints: Sequence[Path] = ()
+    device: str = "auto"
+    precision: str = "auto"
+    factor: int = 5
+    epochs: int | None = None
+    minutes: float | None = None
+    network: str | None = None
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,48 +82,59 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--output", type=Path, required=True, help="folder for cases.csv, table.md and figures"
     )
-    parser.add_argument("--method", nargs="+", action="extend", default=[], metavar="NAME", choices=METHODS)
-    parser.add_argument("--checkpoint", type=Path, nargs="+", action="extend", default=[], metavar="FILE")
+    parser.add_argument(
+        "--method", nargs="+", action="extend", default=[], metavar="NAME", choices=METHODS, dest="methods"
+    )
+    parser.add_argument(
+        "--checkpoint", type=Path, nargs="+", action="extend", default=[], metavar="FILE", dest="checkpoints"
+    )
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", choices=PRECISIONS, default="auto")
-    parser.add_argument("--factor", type=int, default=5, help="thick over thin spacing (default 5)")
-    parser.add_argument("--epochs", type=int, help="passes of methods that adapt to the scan (sr4zct, davsr)")
-    parser.add_argument("--minutes", type=float, help="the same in minutes")
+    parser.add_argument("--factor", type=int, default=5, help="upsampling factor (default 5)")
+    parser.add_argument("--epochs", type=int, help="epochs of methods that adapt to the scan (sr4zct, davsr)")
+    parser.add_argument("--minutes", type=float, help="instead of --epochs: minutes for each scan")
     parser.add_argument(
-        "--network", choices=ADAPTED_NETWORKS, help="what sr4zct adapts: U-Net or MS-D network"
+        "--network", choices=ADAPTED_NETWORKS, help="which network sr4zct adapts: U-Net or MS-D network"
     )
-    options = parser.parse_args(arguments)
-    return run(lambda: benchmark(options))
+    request = BenchmarkRequest(**vars(parser.parse_args(arguments)))
+    return run(lambda: benchmark(request))
 
 
-def benchmark(options: argparse.Namespace) -> None:
-    """The work of the command."""
-    methods = options.method or ([] if options.checkpoint else ["interpolation"])
-    told = options.epochs, options.minutes, options.network
-    systems = find_systems(methods, options.checkpoint, *told)
-    cases = cases_of(options.data, options.split)
-    if options.output.exists() and not options.output.is_dir():
-        raise UserError(f"{options.output}: is a file; give a folder")
-    ranks = joined(options.device)
-    parts = Parts(options.output / FOLDER)
-    found = evaluate(systems, cases, ranks, options.precision, options.factor, _say, parts)
+def benchmark(request: BenchmarkRequest) -> None:
+    """Measure systems, and write rows, table and figures.
+
+    Raises
+    ------
+    UserError
+        For a wrong request; and, after everything was written, if cases could not be measured.
+    """
+    methods = request.methods or ([] if request.checkpoints else ["interpolation"])
+    systems = find_systems(methods, request.checkpoints, request.epochs, request.minutes, request.network)
+    cases = cases_of(request.data, request.split)
+    if request.output.exists() and not request.output.is_dir():
+        raise UserError(f"{request.output}: is a file; give a folder")
+    ranks = joined(request.device)
+    store = MeasurementStore(request.output / FOLDER)
+    conditions = Conditions(request.precision, request.factor)
+    results = evaluate(systems, cases, ranks, conditions, _say, store)
     if not ranks.first:
         return
-    if found.rows:
-        _write(options, systems, found, ranks)
-    found.raise_faults()
+    if results.rows:
+        _write(request, systems, results, ranks)
+    results.raise_faults()
 
 
-def _write(options: argparse.Namespace, systems: list[System], found: Findings, ranks: Ranks) -> None:
+def _write(request: BenchmarkRequest, systems: list[System], results: Results, ranks: Ranks) -> None:
     """``cases.csv``, ``table.md`` and the figures."""
-    options.output.mkdir(parents=True, exist_ok=True)
-    write_cases(found.rows, options.output / "cases.csv")
+    output = request.output
+    output.mkdir(parents=True, exist_ok=True)
+    write_cases(results.rows, output / "cases.csv")
     device = f"{ranks.world} x {ranks.device}" if ranks.world > 1 else str(ranks.device)
-    text = table(found.rows, systems, f"{options.data.name}, {options.split}", device)
-    with replacing(options.output / "table.md", ".md") as temporary:
+    text = table(results.rows, systems, f"{request.data.name}, {request.split}", device)
+    with replacing(output / "table.md", ".md") as temporary:
         temporary.write_text(text, encoding="utf-8")
-    write_figures(found, systems, options.output)
-    print(f"written: {options.output}/cases.csv, table.md and figures")
+    write_figures(results, systems, output)
+    print(f"written: {output}/cases.csv, table.md and figures")
 
 
 def _say(line: str) -> None:

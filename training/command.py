@@ -1,4 +1,4 @@
-"""How the training commands end: 0 done, 2 bad usage or input (one line), 3 stopped, 1 unexpected."""
+"""Exit codes of the training commands: 0 done, 2 wrong usage or input (one line), 3 stopped, 1 unexpected."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import sys
 from collections.abc import Callable
 
 from ThickToThinSRLib.errors import Cancelled, UserError
+from ThickToThinSRLib.settings import flag
 
 
 def run(work: Callable[[], None]) -> int:
-    """Do the work of a command; returns its exit code, after a line on standard error if it failed."""
+    """Run a command; returns its exit code. A failure prints one line on standard error."""
     try:
         work()
     except UserError as error:
-        text = str(error)
-        if text.startswith("Caught "):  # in a loader's process: its traceback, of which the last line tells
+        text = error.worded(flag)
+        if text.startswith("Caught "):  # a traceback from a process that reads data: its last line counts
             text = text.strip().splitlines()[-1].partition(": ")[2]
         print(f"training: {' '.join(text.splitlines())}", file=sys.stderr)
         return 2

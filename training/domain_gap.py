@@ -1,9 +1,9 @@
-"""The domain-gap experiment: what a system loses on real thick slices when it has learnt from pseudo ones.
+"""The domain-gap experiment: how much worse a system is on real thick slices if trained on simulated ones.
 
 ``python -m training.domain_gap RECIPE --data DIR --output OUT [--device D] [--set key=value ...]`` makes
 pseudo pairs from the thin scans of real pairs, trains the recipe once on the real and once on the pseudo
-pairs, and measures both on the real and on the pseudo test cases: ``OUT/table.md``, ``OUT/gap.png`` and the
-two benchmarks beside. Given again, it goes on where it was interrupted. Works under torchrun.
+pairs, and measures both on the real and on the pseudo test cases: ``OUT/table.md``, ``OUT/gap.png`` and both
+benchmarks. The same command, given again, continues where it was interrupted. Works under torchrun.
 """
 
 from __future__ import annotations
@@ -12,24 +12,63 @@ import argparse
 import csv
 import json
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ThickToThinSRLib.errors import UserError
-from ThickToThinSRLib.io.volume_files import replacing
+from ThickToThinSRLib.io.replacing import replacing
 
-from .benchmark import main as benchmark
+from .benchmark import BenchmarkRequest, benchmark
 from .command import run
 from .data.arrays import write_index, write_pair
-from .data.cases import INDEX, cases_of, find_cases
+from .data.cases import INDEX, Case, cases_of, find_cases
 from .data.pseudo import pseudo_pair
 from .ranks import joined
 from .recipes import NAMES, find_recipe
 from .resuming import RUN_FILE
-from .train import main as train
+from .train import TrainRequest, train
 
 KINDS = ("real", "pseudo")
+
+
+@dataclass(frozen=True)
+class GapRequest:
+    """What the experiment is made with.
+
+    Attributes
+    ----------
+    recipe : str
+        Name of the recipe.
+    data : Path
+        Real pairs, prepared.
+    output : Path
+        Folder for everything that is made.
+    device : str
+        Where to compute.
+    assignments : sequence of str
+        Changed settings and network arguments, each as ``key=value``.
+    """
+
+    recipe: str
+    data: Path
+    output: Path
+    device: str = "auto"
+    assignments: Sequence[str] = ()
+
+    def data_of(self, kind: str) -> Path:
+        """The data set of ``real`` or ``pseudo`` pairs."""
+        return self.data if kind == "real" else self.output / "pseudo"
+
+    def run_of(self, kind: str) -> Path:
+        """The folder of the training on ``real`` or ``pseudo`` pairs."""
+        return self.output / "runs" / kind
+
+    def rows_of(self, kind: str) -> Path:
+        """The rows measured on ``real`` or ``pseudo`` test cases."""
+        return self.output / f"on_{kind}" / "cases.csv"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -39,36 +78,48 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("recipe", choices=[n for n in NAMES if find_recipe(n).network], metavar="RECIPE")
     parser.add_argument("--data", type=Path, required=True, help="real pairs, prepared by training.prepare")
-    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True, help="folder for everything that is made")
     parser.add_argument("--device", default="auto")
     parser.add_argument(
-        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", dest="assignments"
-    )
-    options = parser.parse_args(arguments)
-    code = run(lambda: _make_pseudo_pairs(options))
+        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", dest="assignments",
+        help="change settings of the recipe or arguments of its network",
+    )  # fmt: skip
+    request = GapRequest(**vars(parser.parse_args(arguments)))
+    return run(lambda: domain_gap(request))
+
+
+def domain_gap(request: GapRequest) -> None:
+    """Make pseudo pairs, train on both kinds of pairs, measure on both, write table and figure.
+
+    Raises
+    ------
+    UserError
+        As training and benchmark do. If cases could not be measured, the table is written first.
+    """
+    _make_pseudo_pairs(request)
     for kind in KINDS:
-        code = code or _train(options, kind)
-    if code:
-        return code
-    # A case that cannot be measured is left out, and told by the exit code.
-    codes = [_measure(options, kind) for kind in KINDS]
-    if all((options.output / f"on_{kind}" / "cases.csv").is_file() for kind in KINDS):
-        codes.append(run(lambda: _conclude(options)))
-    return max(codes)
+        run_folder = request.run_of(kind)
+        resume = (run_folder / RUN_FILE).is_file()
+        train(
+            TrainRequest(
+                request.recipe, request.data_of(kind), run_folder, request.device, request.assignments, resume
+            )
+        )
+    faults = [fault for kind in KINDS if (fault := _measure(request, kind))]
+    if all(request.rows_of(kind).is_file() for kind in KINDS):
+        _conclude(request)
+    if faults:
+        raise UserError("; ".join(faults))
 
 
-def _data(options: argparse.Namespace, kind: str) -> Path:
-    return options.data if kind == "real" else options.output / "pseudo"
-
-
-def _make_pseudo_pairs(options: argparse.Namespace) -> None:
+def _make_pseudo_pairs(request: GapRequest) -> None:
     """Pseudo pairs of all thin scans, by the first process; the others wait for it."""
-    layout, cases = find_cases(options.data)
+    layout, cases = find_cases(request.data)
     if layout != "prepared":
-        raise UserError(f"{options.data}: prepare it first (python -m training.prepare)")
-    cases_of(options.data, "test")
-    target, fault = _data(options, "pseudo"), None
-    ranks = joined(options.device)
+        raise UserError(f"{request.data}: prepare it first (python -m training.prepare)")
+    cases_of(request.data, "test")
+    target, fault = request.data_of("pseudo"), None
+    ranks = joined(request.device)
     if ranks.first and not (target / INDEX).is_file():
         try:
             target.mkdir(parents=True, exist_ok=True)
@@ -80,7 +131,7 @@ def _make_pseudo_pairs(options: argparse.Namespace) -> None:
         raise UserError(fault)
 
 
-def _write_pseudo_pairs(cases, target: Path) -> None:
+def _write_pseudo_pairs(cases: list[Case], target: Path) -> None:
     entries = []
     for case in cases:
         pair = case.read()
@@ -89,43 +140,46 @@ def _write_pseudo_pairs(cases, target: Path) -> None:
     write_index(target, entries, factor, "pseudo pairs of the thin scans of real ones")
 
 
-def _train(options: argparse.Namespace, kind: str) -> int:
-    folder = options.output / "runs" / kind
-    command = [options.recipe, "--data", str(_data(options, kind)), "--output", str(folder)]
-    command += ["--device", options.device]
-    if (folder / RUN_FILE).is_file():
-        command.append("--resume")
-    return train([*command, *(["--set", *options.assignments] if options.assignments else [])])
+def _measure(request: GapRequest, kind: str) -> str | None:
+    """Measure both trainings on one kind of test cases; returns which cases could not be measured, if any."""
+    data = request.data_of(kind)
+    index = json.loads((data / INDEX).read_text(encoding="utf-8"))
+    try:
+        benchmark(
+            BenchmarkRequest(
+                data,
+                request.rows_of(kind).parent,
+                methods=["interpolation"],
+                checkpoints=[request.run_of(trained) / "best.safetensors" for trained in KINDS],
+                device=request.device,
+                factor=index["factor"],
+            )
+        )
+    except UserError as error:
+        return str(error)
+    return None
 
 
-def _measure(options: argparse.Namespace, kind: str) -> int:
-    checkpoints = [str(options.output / "runs" / trained / "best.safetensors") for trained in KINDS]
-    command = ["--data", str(_data(options, kind)), "--output", str(options.output / f"on_{kind}")]
-    factor = json.loads((_data(options, kind) / INDEX).read_text(encoding="utf-8"))["factor"]
-    command += ["--method", "interpolation", "--device", options.device, "--factor", str(factor)]
-    return benchmark([*command, "--checkpoint", *checkpoints])
-
-
-def _conclude(options: argparse.Namespace) -> None:
+def _conclude(request: GapRequest) -> None:
     """Table and figure of all four combinations, by the authors' protocol; on the first process only."""
-    if not joined(options.device).first:
+    if not joined(request.device).first:
         return
-    found = {kind: _scores(options.output / f"on_{kind}" / "cases.csv") for kind in KINDS}
-    systems = list(found["real"])
+    psnr = {kind: _psnr_by_system(request.rows_of(kind)) for kind in KINDS}
+    systems = list(psnr["real"])
     names = ["Cubic interpolation", "trained on real pairs", "trained on pseudo pairs"]
-    lines = [f"# Domain gap: {find_recipe(options.recipe).title}, PSNR (dB) by the authors' protocol", ""]
+    lines = [f"# Domain gap: {find_recipe(request.recipe).title}, PSNR (dB) by the authors' protocol", ""]
     lines += ["| | real test cases | pseudo test cases |", "|---|---|---|"]
     for name, system in zip(names, systems, strict=True):
-        cells = [f"{found[kind][system].mean():.3f} (n = {len(found[kind][system])})" for kind in KINDS]
+        cells = [f"{psnr[kind][system].mean():.3f} (n = {len(psnr[kind][system])})" for kind in KINDS]
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    with replacing(options.output / "table.md", ".md") as temporary:
+    with replacing(request.output / "table.md", ".md") as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    _draw(names, [[found[kind][system] for kind in KINDS] for system in systems], options.output / "gap.png")
+    _draw(names, [[psnr[kind][system] for kind in KINDS] for system in systems], request.output / "gap.png")
     print("\n".join(lines))
 
 
-def _scores(path: Path) -> dict[str, np.ndarray]:
-    """PSNR by the authors' protocol of each system, in the table's order."""
+def _psnr_by_system(path: Path) -> dict[str, np.ndarray]:
+    """PSNR by the authors' protocol of each system, in the order of the rows."""
     scores: dict[str, list[float]] = {}
     with open(path, newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
@@ -135,22 +189,18 @@ def _scores(path: Path) -> dict[str, np.ndarray]:
 
 
 def _draw(names: list[str], values: list[list[np.ndarray]], path: Path) -> None:
+    """Bars of the means, with standard deviations."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.5, 4), layout="constrained")
     axes = figure.add_subplot(ylabel="PSNR (dB), authors' protocol")
-    for place, (name, pair) in enumerate(zip(names, values, strict=True)):
-        spread = [v.std(ddof=1) if len(v) > 1 else 0 for v in pair]
-        axes.bar(
-            np.arange(2) + 0.27 * (place - 1),
-            [v.mean() for v in pair],
-            0.25,
-            yerr=spread,
-            capsize=3,
-            label=name,
-        )
+    for place, (name, both) in enumerate(zip(names, values, strict=True)):
+        means = [v.mean() for v in both]
+        spread = [v.std(ddof=1) if len(v) > 1 else 0 for v in both]
+        positions = np.arange(2) + 0.27 * (place - 1)
+        axes.bar(positions, means, 0.25, yerr=spread, capsize=3, label=name)
     axes.set_xticks(range(2), ["on real thick slices", "on pseudo thick slices"])
-    axes.set_ylim(bottom=min(v.min() for pair in values for v in pair) - 2)
+    axes.set_ylim(bottom=min(v.min() for both in values for v in both) - 2)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=3, fontsize=8)
     figure.savefig(path, dpi=120)
 

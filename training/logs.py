@@ -1,25 +1,30 @@
-"""What a training tells: a progress bar, a JSON line an epoch, TensorBoard curves and planes."""
+"""The progress of a training: a bar, one JSON line for each epoch, TensorBoard curves and planes."""
 
 from __future__ import annotations
 
 import json
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
 
 LOG = "log.jsonl"
 
 
 class Log:
-    """Of the first process; the others have a :class:`SilentLog`.
+    """Progress of the first process; the others have a :class:`SilentLog`.
 
     Parameters
     ----------
     folder : Path
         The run's folder.
     done, total : int
-        Steps done before and steps to be done at most.
+        Number of finished steps, and of all steps.
     epochs : int
-        Epochs done before; what an interrupted run wrote beyond them is taken back.
+        Number of finished epochs. Lines of later epochs, which an interrupted run wrote after its last save,
+        are removed.
     """
 
     def __init__(self, folder: Path, done: int, total: int, epochs: int):
@@ -27,18 +32,19 @@ class Log:
         from tqdm import tqdm
 
         self.path = folder / LOG
-        _keep_lines(self.path, epochs)
+        _remove_later_lines(self.path, epochs)
         self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=done)
         self.bar = tqdm(total=total, initial=done, unit="step", desc="training", mininterval=1.0)
 
     def step(self, loss: float, psnr: float, rate: float) -> None:
+        """Show loss, PSNR (dB) and crops a second of a step."""
         self.bar.set_postfix(
             loss=f"{loss:.4f}", psnr=f"{psnr:.2f} dB", crops_per_s=f"{rate:.2f}", refresh=False
         )
         self.bar.update()
 
     def epoch(self, line: dict, step: int) -> None:
-        """Append the line to ``log.jsonl`` and to the curves."""
+        """Append the facts of an epoch to ``log.jsonl`` and to the curves."""
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         for key, value in line.items():
@@ -47,11 +53,13 @@ class Log:
         for key, value in (line["validation"] or {}).items():
             self.board.add_scalar(f"validation/{key}", value, step)
 
-    def picture(self, plane, step: int) -> None:
+    def picture(self, plane: np.ndarray, step: int) -> None:
+        """Add a validation's planes (rows, columns)."""
         self.board.add_image("validation/thick above prediction above truth", plane[None], step)
         self.board.flush()
 
     def say(self, text: str) -> None:
+        """Print a line above the progress bar."""
         self.bar.write(text)
 
     def close(self) -> None:
@@ -60,7 +68,7 @@ class Log:
 
 
 class SilentLog:
-    """Says nothing."""
+    """Shows nothing."""
 
     def step(self, *_):
         pass
@@ -71,17 +79,17 @@ class SilentLog:
         pass
 
 
-def _keep_lines(path: Path, epochs: int) -> None:
-    """Keep the lines of the first `epochs` epochs; a half-written last line goes too."""
+def _remove_later_lines(path: Path, epochs: int) -> None:
+    """Keep the lines of the first `epochs` epochs; half-written lines are removed too."""
     if not path.is_file():
         return
-    kept = []
+    lines = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
             if json.loads(line)["epoch"] <= epochs:
-                kept.append(line)
+                lines.append(line)
         except (ValueError, KeyError, TypeError):
             continue
     temporary = path.with_suffix(".tmp")
-    temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+    temporary.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
     os.replace(temporary, path)

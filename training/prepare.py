@@ -1,4 +1,4 @@
-"""Make a data set ready for training: verified, checked, and laid down as arrays that need no unpacking.
+"""Prepare a data set for training: check its pairs and write them as arrays that need no unpacking.
 
 ::
 
@@ -18,15 +18,14 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from ThickToThinSRLib.enhance import read_input
 from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.intensity import detect_intensity, to_hu
-from ThickToThinSRLib.io.volume_files import SUFFIXES
+from ThickToThinSRLib.io.reading import read_input
 
 from .command import run
 from .data.archives import RELEASED_COUNTS, unpack_archives
 from .data.arrays import prepare_cases, write_index, write_pair
-from .data.cases import INDEX, find_cases
+from .data.cases import INDEX, find_cases, stem
 from .data.lookalike import write_lookalike
 from .data.pseudo import pseudo_pair
 
@@ -46,18 +45,18 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name)
         command.add_argument("source", type=Path)
         command.add_argument("output", type=Path)
-        command.add_argument("--factor", type=int, default=5, help="thick over thin spacing (default 5)")
+        command.add_argument("--factor", type=int, default=5, help="upsampling factor (default 5)")
         command.add_argument(
             "--workers", type=int, default=os.cpu_count(), help="processes (default: all cores)"
         )
-        command.add_argument("--skip-bad", action="store_true", help="leave out cases that do not fit")
+        command.add_argument("--skip-bad", action="store_true", help="leave out cases that fail the checks")
         command.set_defaults(work=work)
         if name == "archives":
             command.add_argument(
-                "--any-count", action="store_true", help="accept other than 100 / 50 / 100 cases"
+                "--any-count", action="store_true", help="accept any number of cases, not only 100 / 50 / 100"
             )
             command.add_argument(
-                "--keep", action="store_true", help="keep the unpacked files beside the arrays"
+                "--keep", action="store_true", help="keep the unpacked files as well as the arrays"
             )
     command = commands.add_parser("pseudo")
     command.add_argument("output", type=Path)
@@ -73,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("lookalike")
     command.add_argument("output", type=Path)
     command.add_argument("--cases", type=int, nargs=3, default=(2, 1, 2), metavar=("TRAIN", "VAL", "TEST"))
-    command.add_argument("--side", type=int, default=128, help="pixels (default 128)")
+    command.add_argument("--side", type=int, default=128, help="rows and columns of a slice (default 128)")
     command.add_argument("--thick-slices", type=int, default=9)
     command.set_defaults(work=_lookalike)
     return parser
@@ -89,31 +88,23 @@ def _archives(options) -> None:
 
 def _folder(options) -> None:
     if options.output.resolve() == options.source.resolve():
-        raise UserError(f"{options.output}: holds the data themselves; give another folder for the arrays")
+        raise UserError(f"{options.output}: holds the data set itself; give another folder for the arrays")
     _prepare(options.source, options, str(options.source))
 
 
 def _prepare(source: Path, options, origin: str) -> None:
     layout, cases = find_cases(source)
     if layout == "prepared":
-        raise UserError(f"{source}: is prepared already")
+        raise UserError(f"{source}: is already prepared")
     print(f"{source}: layout {layout}, {len(cases)} cases")
     prepare_cases(cases, options.output, options.factor, origin, options.workers, options.skip_bad)
 
 
 def _pseudo(options) -> None:
-    names = [_name(path) for path in options.thin]
-    for name in [*options.val, *options.test]:
-        if name not in names:
-            raise UserError(f"{name}: not among the scans given: {', '.join(names)}")
-    both = sorted({*options.val} & {*options.test})
-    if both:
-        raise UserError(f"{', '.join(both)}: given to --val and to --test")
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise UserError(f"{', '.join(twice)}: more than one scan has this name; rename the files or folders")
+    names = [stem(path) for path in options.thin]
+    _check_names(names, options.val, options.test)
     if (options.output / INDEX).exists():
-        raise UserError(f"{options.output}: holds prepared data already; choose another folder")
+        raise UserError(f"{options.output}: already holds prepared data; choose another folder")
     options.output.mkdir(parents=True, exist_ok=True)
     entries = []
     for name, path in zip(names, options.thin, strict=True):
@@ -127,15 +118,24 @@ def _pseudo(options) -> None:
     write_index(options.output, entries, options.factor, "pseudo pairs of thin scans")
 
 
+def _check_names(names: list[str], val: list[str], test: list[str]) -> None:
+    """Refuse unknown scans, scans in two splits, and scans of the same name."""
+    for name in [*val, *test]:
+        if name not in names:
+            raise UserError(f"{name}: not among the scans given: {', '.join(names)}")
+    both = sorted({*val} & {*test})
+    if both:
+        raise UserError(f"{', '.join(both)}: given both to --val and to --test")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UserError(f"{', '.join(twice)}: more than one scan has this name; rename the files or folders")
+
+
 def _lookalike(options) -> None:
     cases, side, slices = options.cases, options.side, options.thick_slices
     if min(cases) < 0 or not sum(cases) or side < 16 or slices < 3:
-        raise UserError("needs one case or more, a side of 16 pixels or more and 3 thick slices or more")
-    write_lookalike(options.output, tuple(options.cases), options.side, options.thick_slices)
-
-
-def _name(path: Path) -> str:
-    return next((path.name[: -len(s)] for s in SUFFIXES if path.name.lower().endswith(s)), path.name)
+        raise UserError("give at least one case, a side of 16 pixels and 3 thick slices")
+    write_lookalike(options.output, tuple(cases), side, slices)
 
 
 if __name__ == "__main__":

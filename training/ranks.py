@@ -1,4 +1,4 @@
-"""The processes of one job: started by torchrun, or this one alone."""
+"""The processes that work together: those that torchrun started, or this one alone."""
 
 from __future__ import annotations
 
@@ -14,13 +14,23 @@ import torch.distributed
 from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.inference.runner import resolve_device
 
-# Validating or preparing on one process may keep the others waiting for long.
+# The others wait while one process validates or prepares data.
 _PATIENCE = timedelta(hours=12)
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process's number among `world`, and its device."""
+    """This process among others.
+
+    Attributes
+    ----------
+    rank : int
+        Number of this process, from 0.
+    world : int
+        Number of processes.
+    device : torch.device
+        Device of this process.
+    """
 
     rank: int
     world: int
@@ -28,6 +38,7 @@ class Ranks:
 
     @property
     def first(self) -> bool:
+        """Whether this is process 0, which writes the files."""
         return self.rank == 0
 
     def mean(self, values: list[float]) -> list[float]:
@@ -47,7 +58,7 @@ class Ranks:
         return items
 
     def share(self, items: list) -> list:
-        """Every `world`-th of the items, beginning at this process's number."""
+        """This process's share: every `world`-th of the items."""
         return items[self.rank :: self.world]
 
     @property
@@ -58,7 +69,12 @@ class Ranks:
 def joined(device: str = "auto") -> Ranks:
     """The processes that torchrun started, or this one alone.
 
-    They stay joined until the process ends: what joins a second time could meet what the first time left.
+    Processes stay joined until they end. Joining again could receive messages that the first time left.
+
+    Parameters
+    ----------
+    device : str
+        auto, cpu, cuda, cuda:N or mps; under torchrun auto, cpu or cuda.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:

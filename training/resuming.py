@@ -1,4 +1,4 @@
-"""Whether an interrupted run can go on as if it had never stopped, after what its folder says of it."""
+"""Whether an interrupted run can continue exactly as it began, judged by what its folder says."""
 
 from __future__ import annotations
 
@@ -12,34 +12,38 @@ from ThickToThinSRLib.errors import UserError
 
 from .data.cases import Case
 from .recipes import Recipe, find_recipe
-from .recipes.base import Settings
+from .recipes.base import TrainingSettings
 
 RUN_FILE = "run.json"
 _KEYS = ("recipe", "arguments", "settings", "data", "cases", "processes", "starts")
-# What may be another when a run goes on: it changes no step that was done.
+# Settings that may change when a run continues, because they do not affect finished steps.
 _MAY_CHANGE = ("steps", "epochs", "workers", "save_seconds", "most_idle_epochs", "most_drops")
 
 
 def check_resuming(
-    folder: Path, recipe: Recipe, assignments: list[str], cases: Iterable[Case], processes: int
+    folder: Path, recipe: Recipe, assignments: Iterable[str], cases: Iterable[Case], processes: int
 ) -> None:
-    """Refuse to go on with another recipe, other data or another number of processes; clear up.
+    """Refuse to continue with another recipe, other data or another number of processes.
+
+    Half-written files that a killed process has left in the folder are removed.
 
     Parameters
     ----------
     folder : Path
-        Of the run. What a process that was killed while it wrote has left half-written is removed.
+        The run's folder.
     recipe : Recipe
-        Asked for now, `assignments` applied.
+        The requested one, with `assignments` applied.
+    assignments : iterable of str
+        Settings given now, each as ``key=value``.
     cases : iterable of Case
-        Of the data given now, in any layout.
+        Cases of the data given now, in any layout.
     processes : int
-        That take part now.
+        Number of processes that take part now.
 
     Raises
     ------
     UserError
-        If the run cannot go on as it began.
+        If the run would differ from an uninterrupted one.
     """
     if not (folder / RUN_FILE).is_file():
         raise UserError(f"{folder}: holds no run to resume")
@@ -52,46 +56,46 @@ def check_resuming(
             raise UserError(f"the run to resume has {key}={before}; only {', '.join(_MAY_CHANGE)} may change")
     if facts["processes"] != processes:
         raise UserError(
-            f"the run to resume has {facts['processes']} process(es), not {processes}: its steps would be "
-            "others"
+            f"the run to resume has {facts['processes']} process(es), not {processes}: with another number "
+            "its steps would differ"
         )
-    if not _agree(facts["cases"], sizes(cases)):
+    if not _same_cases(facts["cases"], case_sizes(cases)):
         raise UserError(
-            f"the run to resume has learnt from the cases of {facts['data']}: give these, unchanged, by "
-            "--data"
+            f"the run to resume was trained on the cases of {facts['data']}: give these, unchanged, by --data"
         )
     for path in folder.glob(".thicktothin-*"):
         path.unlink(missing_ok=True)
 
 
 def stored_recipe(folder: Path) -> Recipe:
-    """The recipe of a run's folder, as it was started last."""
+    """The recipe of a run's folder, as the run was last started."""
     facts = _facts(folder)
     try:
         recipe = find_recipe(facts["recipe"])
-        return replace(recipe, arguments=facts["arguments"], settings=Settings(**facts["settings"]))
+        settings = TrainingSettings(**facts["settings"])
     except TypeError as error:
         raise UserError(f"{folder / RUN_FILE}: damaged description of a run ({error})") from error
+    return replace(recipe, arguments=facts["arguments"], settings=settings)
 
 
 def earlier_starts(folder: Path) -> list[dict[str, Any]]:
-    """After which step, by which code and command the run was started each time."""
+    """For each start of the run: after which step, by which code version and command."""
     return _facts(folder)["starts"]
 
 
-def sizes(cases: Iterable[Case]) -> dict[str, dict[str, list[int] | None]]:
-    """Of the thick scans that a training sees, by split and case; None where only their files tell."""
-    found: dict[str, dict[str, list[int] | None]] = {"train": {}, "val": {}}
+def case_sizes(cases: Iterable[Case]) -> dict[str, dict[str, list[int] | None]]:
+    """Shapes of the thick scans for training and validation, by split and case; None for unprepared scans."""
+    sizes: dict[str, dict[str, list[int] | None]] = {"train": {}, "val": {}}
     for case in cases:
-        if case.split in found:
-            found[case.split][case.name] = case.geometry and case.geometry["thick"]["shape"]
-    return found
+        if case.split in sizes:
+            sizes[case.split][case.name] = case.geometry and case.geometry["thick"]["shape"]
+    return sizes
 
 
-def _agree(began: dict[str, dict], now: dict[str, dict]) -> bool:
+def _same_cases(before: dict[str, dict], now: dict[str, dict]) -> bool:
     return all(
-        began[split].keys() == now[split].keys()
-        and all(size in (None, began[split][name]) for name, size in now[split].items())
+        before[split].keys() == now[split].keys()
+        and all(size in (None, before[split][name]) for name, size in now[split].items())
         for split in now
     )
 

@@ -1,12 +1,12 @@
-"""When the learning rate drops and when a training ends: the released codes' rules."""
+"""When the learning rate drops and when a training ends: the rules of the released code."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from .recipes.base import Settings
+from .recipes.base import TrainingSettings
 
-_LEAST_GAIN = 1e-4  # relative; smaller improvements do not count, as in PyTorch's ReduceLROnPlateau
+_LEAST_GAIN = 1e-4  # relative; a smaller improvement does not count, as in PyTorch's ReduceLROnPlateau
 
 
 @dataclass
@@ -18,9 +18,11 @@ class Schedule:
     best : float, optional
         Best value so far.
     best_epoch : int
-        Epoch of it.
-    bad_looks, drops : int
-        Looks without improvement since the best or the last drop; drops so far.
+        Epoch of the best value.
+    bad_looks : int
+        Values without improvement since the best one or the last drop.
+    drops : int
+        Drops of the learning rate so far.
     """
 
     best: float | None = None
@@ -28,8 +30,8 @@ class Schedule:
     bad_looks: int = 0
     drops: int = 0
 
-    def look(self, value: float, epoch: int, settings: Settings) -> bool:
-        """Take a new value; returns whether the learning rate is to drop."""
+    def update(self, value: float, epoch: int, settings: TrainingSettings) -> bool:
+        """Take the value after `epoch` epochs; returns whether the learning rate should drop."""
         rising = settings.plateau_on == "validation"
         threshold = None if self.best is None else self.best * (1 + _LEAST_GAIN * (1 if rising else -1))
         if threshold is None or (value > threshold if rising else value < threshold):
@@ -42,8 +44,8 @@ class Schedule:
         self.drops += 1
         return True
 
-    def ended(self, epoch: int, settings: Settings) -> str | None:
-        """Why to stop after `epoch` epochs, if so."""
+    def end_reason(self, epoch: int, settings: TrainingSettings) -> str | None:
+        """Why the training ends after `epoch` epochs; None if it goes on."""
         if self.drops >= settings.most_drops:
             return f"the learning rate dropped {self.drops} times"
         if epoch - self.best_epoch >= settings.most_idle_epochs:
@@ -51,4 +53,5 @@ class Schedule:
         return None
 
     def as_dict(self) -> dict:
+        """The attributes, for the state file."""
         return asdict(self)

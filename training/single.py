@@ -1,4 +1,4 @@
-"""One checkpoint on one split: behind ``training.val`` and ``training.test``."""
+"""One checkpoint on one split: the work of ``training.val`` and ``training.test``."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-from ThickToThinSRLib.methods.registry import PRECISIONS
+from ThickToThinSRLib.settings import PRECISIONS
 
 from .command import run
 from .data.cases import cases_of
-from .evaluation.run import PROTOCOLS, evaluate, write_cases
+from .evaluation.evaluate import PROTOCOLS, Conditions, evaluate, write_cases
 from .evaluation.systems import find_systems
 from .evaluation.table import values_of
 from .ranks import joined
 
 
 def main(split: str, arguments: list[str] | None = None) -> int:
-    """Print mean and deviation of PSNR and SSIM by both protocols; returns the exit code."""
+    """Print mean and standard deviation of PSNR and SSIM by both protocols; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog=f"training.{split}", description=f"PSNR and SSIM of one checkpoint on the {split} cases."
     )
@@ -26,27 +26,26 @@ def main(split: str, arguments: list[str] | None = None) -> int:
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", choices=PRECISIONS, default="auto")
-    parser.add_argument("--factor", type=int, default=5)
-    parser.add_argument("--output", type=Path, metavar="CSV", help="write a row a case and protocol")
+    parser.add_argument("--factor", type=int, default=5, help="upsampling factor (default 5)")
+    parser.add_argument("--output", type=Path, metavar="CSV", help="write one row for each case and protocol")
     options = parser.parse_args(arguments)
-    return run(lambda: _work(split, options))
+    return run(lambda: _evaluate(split, options))
 
 
-def _work(split: str, options: argparse.Namespace) -> None:
+def _evaluate(split: str, options: argparse.Namespace) -> None:
     systems = find_systems([], [options.checkpoint])
     cases = cases_of(options.data, split)
     ranks = joined(options.device)
-    found = evaluate(
-        systems, cases, ranks, options.precision, options.factor, lambda line: print(line, flush=True)
-    )
+    conditions = Conditions(options.precision, options.factor)
+    results = evaluate(systems, cases, ranks, conditions, lambda line: print(line, flush=True))
     if not ranks.first:
         return
-    if found.rows:
+    if results.rows:
         for protocol in PROTOCOLS:
-            print(_scores(found.rows, systems[0].name, protocol))
+            print(_scores(results.rows, systems[0].name, protocol))
         if options.output:
-            write_cases(found.rows, options.output)
-    found.raise_faults()
+            write_cases(results.rows, options.output)
+    results.raise_faults()
 
 
 def _scores(rows: list[dict], system: str, protocol: str) -> str:

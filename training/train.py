@@ -1,4 +1,4 @@
-"""Train a published system, or go on with an interrupted training.
+"""Train a published system, or continue an interrupted training.
 
 ``python -m training.train RECIPE --data DIR --output RUN [--device D] [--set key=value ...] [--resume]``, or
 the same under ``torchrun --nproc-per-node N --nnodes M -m training.train ...``
@@ -9,23 +9,54 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ThickToThinSRLib import __version__
 from ThickToThinSRLib.errors import UserError
-from ThickToThinSRLib.io.volume_files import replacing
+from ThickToThinSRLib.io.replacing import replacing
 from ThickToThinSRLib.networks.registry import NETWORKS
 
 from .command import run
 from .data.arrays import prepare_cases
 from .data.cases import INDEX, SPLITS, Case, find_cases
+from .fit import fit
+from .job import TrainingJob, begin
 from .ranks import Ranks, joined
 from .recipes import NAMES, Recipe, find_recipe
-from .resuming import RUN_FILE, check_resuming, earlier_starts, sizes, stored_recipe
+from .resuming import RUN_FILE, case_sizes, check_resuming, earlier_starts, stored_recipe
 from .revision import commit
 
-DATA = "data"  # in the run's folder, where the data were not prepared before
+DATA = "data"  # folder in the run's folder, for data that were not prepared before
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What to train.
+
+    Attributes
+    ----------
+    recipe : str
+        Name of the recipe.
+    data : Path
+        A data set, prepared or in a published layout.
+    output : Path
+        The run's folder.
+    device : str
+        auto, cpu, cuda, cuda:N or mps.
+    assignments : sequence of str
+        Changed settings and network arguments, each as ``key=value``.
+    resume : bool
+        Continue the run in `output`.
+    """
+
+    recipe: str
+    data: Path
+    output: Path
+    device: str = "auto"
+    assignments: Sequence[str] = ()
+    resume: bool = False
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,68 +71,79 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, required=True, help="the run's folder")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     parser.add_argument(
-        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", dest="assignments"
-    )
-    parser.add_argument("--resume", action="store_true", help="go on with the run in this folder")
-    options = parser.parse_args(arguments)
-    return run(lambda: train(options))
+        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", dest="assignments",
+        help="change settings of the recipe or arguments of its network",
+    )  # fmt: skip
+    parser.add_argument("--resume", action="store_true", help="continue the run in this folder")
+    request = TrainRequest(**vars(parser.parse_args(arguments)))
+    return run(lambda: train(request))
 
 
-def train(options: argparse.Namespace) -> None:
-    """The work of the command."""
-    recipe = find_recipe(options.recipe)
+def train(request: TrainRequest) -> None:
+    """Train one system.
+
+    Raises
+    ------
+    UserError
+        For a wrong request or faulty data, and as :func:`~training.fit.fit` does.
+    Cancelled
+        If a signal asked the process to stop.
+    """
+    recipe = _requested_recipe(request)
+    _check_splits(request.data)
+    ranks = joined(request.device)
+    fault = ranks.gathered(_folder_fault(recipe, request, ranks) if ranks.first else None)[0]
+    if fault:
+        raise UserError(fault)
+    if request.resume:
+        recipe = stored_recipe(request.output).changed(request.assignments)
+    splits, origin = _prepared_splits(request, recipe, ranks)
+    job = TrainingJob(recipe, splits, request.output, ranks, origin)
+    beginning = begin(job)
+    if request.resume and beginning.state.load(request.output) and ranks.first:
+        print(f"{request.output}: continuing after step {beginning.state.step}")
+    if ranks.first:
+        _describe(job, request, beginning.state.step)
+    fit(job, beginning)
+
+
+def _requested_recipe(request: TrainRequest) -> Recipe:
+    recipe = find_recipe(request.recipe)
     if recipe.network is None:
         raise UserError(
             f"{recipe.name} needs no training beforehand: "
             f"python -m training.benchmark --method {recipe.method}"
         )
-    recipe = recipe.changed(options.assignments)
-    _check_splits(options.data)
-    ranks = joined(options.device)
-    from .fit import Fit
-
-    faults = ranks.gathered(_fault(recipe, options, ranks) if ranks.first else None)
-    if faults[0]:
-        raise UserError(faults[0])
-    if options.resume:
-        recipe = stored_recipe(options.output).changed(options.assignments)
-    splits, origin = _splits(options, recipe, ranks)
-    fit = Fit(recipe, splits, options.output, ranks, origin)
-    if options.resume and fit.resume() and ranks.first:
-        print(f"{options.output}: going on after step {fit.step}")
-    if ranks.first:
-        _describe(recipe, options, splits, ranks, fit.step)
-    fit.run()
+    return recipe.changed(request.assignments)
 
 
 def _check_splits(data: Path) -> None:
-    """Refuse data without cases to train or to validate on, before anything is written."""
-    found = {case.split for case in find_cases(data)[1]}
+    """Refuse data without cases for training or validation, before anything is written."""
+    present = {case.split for case in find_cases(data)[1]}
     for split in ("train", "val"):
-        if split not in found:
+        if split not in present:
             raise UserError(f"{data}: its split {split!r} is empty")
 
 
-def _fault(recipe: Recipe, options: argparse.Namespace, ranks: Ranks) -> str | None:
+def _folder_fault(recipe: Recipe, request: TrainRequest, ranks: Ranks) -> str | None:
     """Make or check the run's folder; returns what is wrong, if anything."""
-    folder = options.output
+    folder = request.output
     try:
-        if options.resume:
-            check_resuming(folder, recipe, options.assignments, find_cases(options.data)[1], ranks.world)
+        if request.resume:
+            cases = find_cases(request.data)[1]
+            check_resuming(folder, recipe, request.assignments, cases, ranks.world)
             return None
-        # Data prepared by a run that then failed are of use to the next one.
+        # Data that a failed run has prepared can be used by the next one.
         if folder.exists() and (not folder.is_dir() or {p.name for p in folder.iterdir()} - {DATA}):
-            return f"{folder}: exists already; choose another folder, or --resume to go on with its run"
+            return f"{folder}: exists already; choose another folder, or --resume to continue its run"
         folder.mkdir(parents=True, exist_ok=True)
     except UserError as error:
         return str(error)
     return None
 
 
-def _describe(
-    recipe: Recipe, options: argparse.Namespace, splits: dict[str, list[Case]], ranks: Ranks, step: int
-) -> None:
-    """Write the run's file: recipe and data as they are now, and the code of every start."""
+def _describe(job: TrainingJob, request: TrainRequest, step: int) -> None:
+    """Write the run's file: recipe and data as they are now, and the code version of every start."""
     start = {
         "after_step": step,
         "program": f"thicktothin {__version__}",
@@ -109,34 +151,33 @@ def _describe(
         "command": sys.argv,
     }
     facts = {
-        "recipe": recipe.name,
-        "arguments": recipe.arguments,
-        "settings": asdict(recipe.settings),
-        "data": str(options.data.resolve()),
-        "cases": sizes([case for cases in splits.values() for case in cases]),
-        "processes": ranks.world,
-        "starts": [*(earlier_starts(options.output) if options.resume else []), start],
+        "recipe": job.recipe.name,
+        "arguments": job.recipe.arguments,
+        "settings": asdict(job.recipe.settings),
+        "data": str(request.data.resolve()),
+        "cases": case_sizes([case for cases in job.splits.values() for case in cases]),
+        "processes": job.ranks.world,
+        "starts": [*(earlier_starts(request.output) if request.resume else []), start],
     }
-    with replacing(options.output / RUN_FILE, ".json") as temporary:
+    with replacing(request.output / RUN_FILE, ".json") as temporary:
         temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 
-def _splits(options: argparse.Namespace, recipe: Recipe, ranks: Ranks) -> tuple[dict[str, list[Case]], str]:
-    """Prepared cases by split; data in a published layout are prepared into the run's folder first."""
-    layout, cases = find_cases(options.data)
-    folder, factor = options.data, NETWORKS[recipe.network].window(**recipe.arguments).factor
+def _prepared_splits(
+    request: TrainRequest, recipe: Recipe, ranks: Ranks
+) -> tuple[dict[str, list[Case]], str]:
+    """Prepared cases by split, and the data set's origin.
+
+    Data in a published layout are prepared into the run's folder first.
+    """
+    layout, cases = find_cases(request.data)
+    factor = NETWORKS[recipe.network].window(**recipe.arguments).factor
+    folder = request.data
     if layout != "prepared":
-        folder = options.output / DATA
-        fault = None
-        if ranks.first and not (options.resume and (folder / INDEX).is_file()):
-            used = [case for case in cases if case.split != "test"]
-            try:
-                prepare_cases(
-                    used, folder, factor, str(options.data), say=lambda line: print(line, file=sys.stderr)
-                )
-            except UserError as error:
-                fault = str(error)
-        fault = ranks.gathered(fault)[0]
+        folder = request.output / DATA
+        prepared_before = request.resume and (folder / INDEX).is_file()
+        needed = ranks.first and not prepared_before
+        fault = ranks.gathered(_preparing_fault(cases, request, folder, factor) if needed else None)[0]
         if fault:
             raise UserError(fault)
         cases = find_cases(folder)[1]
@@ -148,6 +189,16 @@ def _splits(options: argparse.Namespace, recipe: Recipe, ranks: Ranks) -> tuple[
             f"pairs, or --set factor={index['factor']}"
         )
     return splits, index["origin"]
+
+
+def _preparing_fault(cases: list[Case], request: TrainRequest, folder: Path, factor: int) -> str | None:
+    """Prepare the cases for training and validation; returns what is wrong, if anything."""
+    used = [case for case in cases if case.split != "test"]
+    try:
+        prepare_cases(used, folder, factor, str(request.data), say=lambda line: print(line, file=sys.stderr))
+    except UserError as error:
+        return str(error)
+    return None
 
 
 if __name__ == "__main__":

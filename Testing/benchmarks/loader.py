@@ -2,7 +2,7 @@
 
 ``python -m Testing.benchmarks.loader`` writes pairs of 512 x 512 pixels of noise in RPLHR-CT's layout to a
 temporary folder, prepares them, and draws the training crops of TVSRN and CTH-Net from both. What the network
-takes for a crop says how many cores keep a GPU busy (training/README.md, "Scale").
+takes for a crop says how many cores keep a GPU busy (docs/training.md, "Scale").
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""Whether every system trains: each learns one crop by heart, and gets better on a case that it never sees.
+"""Whether every system trains: each memorizes one crop, and improves on a held-out case.
 
 ``python -m Testing.benchmarks.training_curves DATA OUT [--recipes NAME ...]`` trains every recipe twice,
-with unaltered architectures on crops of 16 x 16 pixels, and draws ``curves.png``: PSNR on the fixed crop
-beside that of cubic interpolation on it, and the error on the held-out case. A finished run is not done
-again.
+with unchanged architectures on crops of 16 x 16 pixels, and draws ``curves.png``: PSNR on the fixed crop,
+that of cubic interpolation on it, and the error on the held-out case. A finished run is not repeated.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import json
 from pathlib import Path
 
 from training.recipes import NAMES, find_recipe
-from training.train import main as train
+from training.train import TrainRequest, train
 
 COMMON = [
     "crop=16", "validation_crop=32", "crops_per_case=10", "workers=0", "validate_every=1",
@@ -26,10 +25,10 @@ FIXED = [
     "drop_factor=0.5", "most_drops=100",
 ]  # fmt: skip
 TRANSFORMERS = [n for n in NAMES if n.startswith(("tvsrn", "cthnet"))]
-# Stochastic depth is there to hinder learning by heart.
-BY_HEART = {name: ["drop_path=0"] for name in TRANSFORMERS}
+# Stochastic depth is meant to prevent memorizing.
+MEMORIZING = {name: ["drop_path=0"] for name in TRANSFORMERS}
 # A new stage begins worse than the one before ended: that must not lower the rate at once.
-BY_HEART["saint"] = ["patience=2", "stage_one=0.7"]
+MEMORIZING["saint"] = ["patience=2", "stage_one=0.7"]
 # At 1e-3 its held-out error leaps up and down.
 GENTLER = {"tvsrn_vit": ["learning_rate=0.0002"]}
 RATES = {"cthnet": 3e-4, "saint": 5e-4}
@@ -58,7 +57,7 @@ def main() -> None:
         settings = [*COMMON, f"learning_rate={RATES.get(name, 1e-3)}"]
         settings.append(f"precision={PRECISION.get(name, 'float32')}")
         kinds = {
-            "fixed": [*FIXED, *BY_HEART.get(name, [])],
+            "fixed": [*FIXED, *MEMORIZING.get(name, [])],
             "held_out": [*HELD_OUT, *GENTLER.get(name, [])],
         }
         runs[name] = [
@@ -77,10 +76,8 @@ def main() -> None:
 
 def trained(name: str, data: Path, folder: Path, settings: list[str], steps: int) -> list[dict]:
     """The log of a run, which is made or finished first."""
-    resumed = ["--resume"] if (folder / "run.json").is_file() else []
-    command = [name, "--data", str(data), "--output", str(folder), "--device", "cpu", *resumed]
-    if train([*command, "--set", f"steps={steps}", *settings]):
-        raise SystemExit(f"{name} did not train")
+    resume = (folder / "run.json").is_file()
+    train(TrainRequest(name, data, folder, "cpu", [f"steps={steps}", *settings], resume))
     return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 

@@ -192,7 +192,7 @@ def test_while_one_runs_nothing_else_can_be_started(slicer, panel, chest, tmp_pa
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits memory by ulimit")
 def test_a_worker_without_memory_says_so(slicer, panel, chest, monkeypatch, tmp_path):
-    limited = f'ulimit -v 700000\nexec "{sys.executable}" "$@"\n'
+    limited = f'ulimit -v 900000\nexec "{sys.executable}" "$@"\n'
     put_python_slicer(monkeypatch, tmp_path / "bin", limited)
     panel._parameterNode.spacing = 0.1
     before = contents(slicer)

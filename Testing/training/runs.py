@@ -12,6 +12,8 @@ import torch
 from safetensors.torch import load_file
 
 from Testing.command_line import ENVIRONMENT, REPOSITORY
+from ThickToThinSRLib.io.volume_files import write_volume
+from ThickToThinSRLib.volume import Volume
 from training.prepare import main as prepare
 from training.train import main as train_main
 
@@ -61,6 +63,15 @@ def quiet_prepare(source: Path, target: Path, *options: str) -> Path:
     """Prepare a folder of pairs; returns `target`."""
     assert prepare(["folder", str(source), str(target), "--workers", "1", *options]) == 0
     return target
+
+
+def write_pair(
+    folder: Path, thick: Volume, thin: Volume, name: str = "CT1.nii.gz", split: str = "train"
+) -> None:
+    """One pair in RPLHR-CT's layout."""
+    for kind, volume in (("5mm", thick), ("1mm", thin)):
+        (folder / split / kind).mkdir(parents=True, exist_ok=True)
+        write_volume(volume, folder / split / kind / name)
 
 
 def weights(run: Path, name: str = "last") -> dict[str, torch.Tensor]:

@@ -21,7 +21,7 @@ from ThickToThinSRLib.io.volume_files import read_volume
 from ThickToThinSRLib.volume import Volume
 from training import single
 from training.benchmark import main as benchmark
-from training.data.cases import Pair, cases_of
+from training.data.cases import ScanPair, cases_of
 from training.evaluation.measures import Truth, measure
 from training.evaluation.prediction import predict_pair
 from training.evaluation.systems import find_systems
@@ -107,7 +107,7 @@ def test_the_benchmark_measures_the_authors_network_as_their_own_test_loop_does(
     with np.load(ARRAYS / "tvsrn_authors_volume.npz") as arrays:
         thick, thin = (to_hu(arrays[kind].astype(np.float32)) for kind in ("thick", "thin"))
         expected = float(arrays["psnr"]), float(arrays["ssim"])
-    pair = Pair(Volume(thick, (0.7, 0.7, 5.0), slice_axis=2), Volume(thin, (0.7, 0.7, 1.0), slice_axis=2))
+    pair = ScanPair(Volume(thick, (0.7, 0.7, 5.0), slice_axis=2), Volume(thin, (0.7, 0.7, 1.0), slice_axis=2))
     (system,) = find_systems([], [weights])
     # The arrays were made in tiles of 64 pixels.
     prediction = predict_pair(system, pair, "authors", "cpu", "float32", tile=64)

@@ -7,10 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from ThickToThinSRLib.networks.registry import NETWORKS, WindowSpec
 from training.data.cases import Case
 from training.data.crops import CropPlan, Crops, StepSampler
+from training.ranks import Ranks
 
 FACTOR, SLICES, ROWS, COLUMNS, SIDE = 5, 10, 12, 10, 8
 TVSRN = NETWORKS["tvsrn"].window()
@@ -59,7 +61,7 @@ def drawn(crops, count):
 
 
 @pytest.mark.parametrize(
-    "window", [TVSRN, NETWORKS["saint"].window(), UNTRIMMED], ids=["tvsrn", "saint", "all"]
+    "window", [TVSRN, NETWORKS["saint"].window(factor=5, depth=8), UNTRIMMED], ids=["tvsrn", "saint", "all"]
 )
 @pytest.mark.parametrize("flip", [0.0, 1.0], ids=["as it is", "flipped"])
 def test_thick_and_thin_crop_are_the_same_place_of_both_scans(cases, window, flip):
@@ -144,9 +146,14 @@ def test_a_fixed_crop_is_always_the_same(cases):
     assert all(bool((crops[number][0] == crops[0][0]).all()) for number in range(9))
 
 
-def numbers(first, last, rank, world, batch=1, per_epoch=6):
+def sampler(first, last, rank, world, batch=1, per_epoch=6):
+    """The sampler of one process."""
+    return StepSampler(range(first, last), batch, Ranks(rank, world, torch.device("cpu")), per_epoch)
+
+
+def numbers(*arguments, **options):
     """The crops of each step of one process."""
-    return list(StepSampler(first, last, batch, rank, world, -(-per_epoch // (batch * world)), per_epoch))
+    return list(sampler(*arguments, **options))
 
 
 @pytest.mark.parametrize("batch", [1, 3])
@@ -168,4 +175,4 @@ def test_the_last_step_of_an_epoch_is_filled_and_the_next_begins_at_its_start():
 def test_an_interrupted_run_goes_on_with_the_crops_of_the_next_step():
     whole = numbers(0, 12, 1, 2)
     assert numbers(7, 12, 1, 2) == whole[7:]
-    assert len(StepSampler(7, 12, 1, 0, 1, 6, 6)) == 5
+    assert len(sampler(7, 12, 0, 1)) == 5

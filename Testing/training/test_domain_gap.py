@@ -18,11 +18,11 @@ from .runs import COMMON, TINY
 
 @pytest.mark.usefixtures("one_thread")
 def test_a_network_is_trained_on_real_and_on_pseudo_pairs_and_measured_on_both(prepared, tmp_path, capfd):
-    out = tmp_path / "gap"
-    command = ["mpunet", "--data", str(prepared), "--output", str(out), "--device", "cpu"]
+    data, out = shutil.copytree(prepared, tmp_path / "prepared"), tmp_path / "gap"
+    command = ["mpunet", "--data", str(data), "--output", str(out), "--device", "cpu"]
     settings = [*TINY["mpunet"], *COMMON, "steps=2"]
     assert main([*command, "--set", *settings]) == 0
-    real, pseudo = (cases_of(data, "test")[0].read() for data in (prepared, out / "pseudo"))
+    real, pseudo = (cases_of(folder, "test")[0].read() for folder in (data, out / "pseudo"))
     # Slices of the real scan that no whole thick slice covers are left out; the rest is the same scan.
     start = (len(real.thin.voxels) - len(pseudo.thin.voxels)) // 2
     assert (pseudo.thin.voxels == real.thin.voxels[start : start + len(pseudo.thin.voxels)]).all()
@@ -33,6 +33,16 @@ def test_a_network_is_trained_on_real_and_on_pseudo_pairs_and_measured_on_both(p
     text = (out / "table.md").read_text()
     assert "| trained on pseudo pairs |" in text
     assert (out / "gap.png").stat().st_size > 10_000
+    # A case that cannot be measured is left out and named; the table is written all the same.
+    assert text.count("(n = 2)") == 6
+    capfd.readouterr()
+    cases_of(data, "test")[1].thin.write_bytes(b"damaged")
+    assert main([*command, "--set", *settings]) == 2
+    errors = [line for line in capfd.readouterr().err.splitlines() if line.startswith("training: 1 case(s)")]
+    assert len(errors) == 1
+    assert "case CT2" in errors[0]
+    text = (out / "table.md").read_text()
+    assert (text.count("(n = 1)"), text.count("(n = 2)")) == (3, 3)
 
 
 @pytest.mark.usefixtures("one_thread")

@@ -21,9 +21,10 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("name", ["last", "best"])
 def test_a_finished_run_exports_weights_with_a_card_that_enhance_takes(finished, tmp_path, name):
     weights = finished / f"{name}.safetensors"
-    card = Weights.open(weights).card
+    opened = Weights.open(weights)
+    card = opened.card
     assert card["title"] == "MPU-Net"
-    assert card["network"] in {method.network for method in METHODS.values()}
+    assert opened.network in {method.network for method in METHODS.values()}
     assert card["recipe"]["name"] == "mpunet"
     assert card["recipe"]["crop"] == 16
     assert card["trained"] == {"spacing": [5.0, 5.0], "thickness": [5.0, 5.0]}

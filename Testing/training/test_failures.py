@@ -19,6 +19,7 @@ import torch
 from safetensors import safe_open
 
 from Testing.command_line import ENVIRONMENT, REPOSITORY
+from training import one_step
 from training.train import main
 
 from .runs import TINY, arguments, same, train, weights
@@ -34,7 +35,7 @@ def one_line(capfd):
     return lines[0]
 
 
-def test_a_loss_that_is_no_number_ends_the_run_and_leaves_the_state_before(prepared, tmp_path, capfd):
+def test_a_loss_that_is_nan_ends_the_run_and_leaves_the_state_before(prepared, tmp_path, capfd):
     data, run = tmp_path / "data", tmp_path / "run"
     shutil.copytree(prepared, data)
     assert train("mpunet", data, run, "steps=2") == 0
@@ -55,28 +56,17 @@ def test_a_loss_that_is_no_number_ends_the_run_and_leaves_the_state_before(prepa
     assert same(weights(run), weights(tmp_path / "whole"))
 
 
-def test_a_gradient_that_is_no_number_ends_the_run_before_it_does_harm(
-    prepared, tmp_path, capfd, monkeypatch
-):
+def test_a_gradient_that_is_nan_ends_the_run_before_it_does_harm(prepared, tmp_path, capfd, monkeypatch):
     run = tmp_path / "run"
     assert train("mpunet", prepared, run, "steps=2", "validate_below=10", "validate_every=1") == 0
     before = {name: (run / f"{name}.safetensors").read_bytes() for name in ("state", "best", "last")}
-    from training import fit
+    built = one_step.build_objective
 
-    class Spoiled(fit.CubicWindow):  # called between the loss and the way back
-        def __call__(self, thick):
-            next(training.network.parameters()).register_hook(lambda gradient: gradient * float("nan"))
-            return super().__call__(thick)
+    def spoiled(recipe, network):
+        next(network.parameters()).register_hook(lambda gradient: gradient * float("nan"))
+        return built(recipe, network)
 
-    built, training = fit.Fit.__init__, None
-
-    def building(self, *arguments):
-        nonlocal training
-        built(self, *arguments)
-        training = self
-
-    monkeypatch.setattr(fit, "CubicWindow", Spoiled)
-    monkeypatch.setattr(fit.Fit, "__init__", building)
+    monkeypatch.setattr(one_step, "build_objective", spoiled)
     settings = ["steps=4", "validate_below=10", "validate_every=1"]
     capfd.readouterr()
     assert train("mpunet", prepared, run, *settings, resume=True) == 2
@@ -84,7 +74,7 @@ def test_a_gradient_that_is_no_number_ends_the_run_before_it_does_harm(
     assert {name: (run / f"{name}.safetensors").read_bytes() for name in before} == before
 
 
-def test_weights_beyond_all_numbers_are_not_saved(prepared, tmp_path, capfd, monkeypatch):
+def test_infinite_weights_are_not_saved(prepared, tmp_path, capfd, monkeypatch):
     run = tmp_path / "run"
     assert train("mpunet", prepared, run, "steps=1") == 0
     before = (run / "state.safetensors").read_bytes()
@@ -105,7 +95,7 @@ def test_a_training_does_not_go_on_with_a_network_that_validation_moved_away(
 ):
     from training import validation
 
-    def predicting(device, thick, window, tiling, runner):
+    def predicting(device, thick, window, tiling, runner, monitor):
         runner.device = device
         return np.zeros((21, *thick.shape[1:]), np.float32)
 

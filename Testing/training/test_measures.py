@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ThickToThinSRLib.volume import Volume
-from training.data.cases import Pair
+from training.data.cases import ScanPair
 from training.evaluation.measures import Truth, body_mask, measure, slice_similarity
 from training.evaluation.statistics import better
 from training.evaluation.systems import System
@@ -29,7 +29,7 @@ LUNGS = disc(44, 32, 13) | disc(44, 64, 13)
 def truth(thin: np.ndarray) -> Truth:
     """Of thin slices whose every fifth is a thick one; pixels of 4 mm."""
     thick = np.ascontiguousarray(thin[::FACTOR])
-    return Truth(Pair(Volume(thick, (4, 4, 5), slice_axis=2), Volume(thin, (4, 4, 1), slice_axis=2)))
+    return Truth(ScanPair(Volume(thick, (4, 4, 5), slice_axis=2), Volume(thin, (4, 4, 1), slice_axis=2)))
 
 
 @pytest.fixture

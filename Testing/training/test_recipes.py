@@ -76,7 +76,11 @@ SYSTEMS = {
     ),
     "tvsrn_without_tab": ("tvsrn", "tvsrn", {"variant": "without_tab"}),
     "cthnet": ("cthnet", "cthnet", {}),
-    "saint": ("saint", "saint", {}),
+    "saint": (
+        "saint",
+        "saint",
+        {"factor": 5, "depth": 8, "thin_spacing": 1.0, "row_spacing": 0.75, "column_spacing": 0.75},
+    ),
     "resvox": ("resvox", "resvox", {}),
     "mpunet": ("mpunet", "mpunet", {}),
     "davsr": ("davsr", "davsr", {}),

@@ -11,7 +11,7 @@ import torch
 from .runs import arguments, process, same, train, weights
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-# An average, both optimisers, stochastic depth and flips all have a state that could be lost.
+# An average, both optimizers, stochastic depth and flips all have a state that could be lost.
 STATEFUL = ["average=0.5", "flip=0.5", "validate_every=2", "validate_below=10", "crops_per_case=2"]
 
 # Dies at the given write of a state, when half of the file is on the disk.

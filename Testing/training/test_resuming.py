@@ -62,7 +62,7 @@ def test_other_cases_are_refused(begun, capfd):
     index = json.loads((data / "index.json").read_text())
     (data / "index.json").write_text(json.dumps({**index, "cases": index["cases"][1:]}))
     error = refused(data, run, capfd, "steps=2")
-    assert f"the run to resume has learnt from the cases of {data}: give these, unchanged, by --data" in error
+    assert f"the run to resume was trained on the cases of {data}: give these, unchanged, by --data" in error
 
 
 def test_cases_of_the_same_names_but_other_sizes_are_refused(begun, capfd):
@@ -73,7 +73,7 @@ def test_cases_of_the_same_names_but_other_sizes_are_refused(begun, capfd):
         np.save(data / entry["file"], np.load(data / entry["file"])[:slices])
         entry["shape"][0] = slices
     (data / "index.json").write_text(json.dumps(index))
-    assert "has learnt from the cases of" in refused(data, run, capfd, "steps=2")
+    assert "was trained on the cases of" in refused(data, run, capfd, "steps=2")
 
 
 def test_a_run_on_a_published_layout_keeps_the_arrays_it_made(published, tmp_path):
@@ -82,7 +82,7 @@ def test_a_run_on_a_published_layout_keeps_the_arrays_it_made(published, tmp_pat
     assert train("mpunet", data, run, "steps=1") == 0
     arrays = run / "data" / "train" / "CT1.thin.npy"
     before = arrays.read_bytes()
-    # The same names with other voxels: what the run has learnt from is in its folder.
+    # The same names with other voxels: what the run has learned from is in its folder.
     for kind in ("1mm", "5mm"):
         shutil.copyfile(data / "train" / kind / "CT2.nii.gz", data / "train" / kind / "CT1.nii.gz")
     assert train("mpunet", data, run, "steps=2", resume=True) == 0
@@ -103,7 +103,7 @@ def test_a_longer_run_of_two_stages_keeps_the_border_between_them(prepared, tmp_
     short = weights(run)
     assert train("saint", prepared, run, *settings, "steps=10", resume=True) == 0
     longer = weights(run)
-    # What is learnt in the first stage alone, the views, is fixed in the second.
+    # What is learned in the first stage alone, the views, is fixed in the second.
     changed = {key.split(".")[0] for key in short if not (short[key] == longer[key]).all()}
     assert changed == {"fusion"}
 

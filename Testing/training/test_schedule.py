@@ -1,4 +1,4 @@
-"""When the learning rate drops and a training ends, what is validated, kept and handed to the optimiser."""
+"""When the learning rate drops and a training ends, what is validated, kept and handed to the optimizer."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from training.recipes.base import Settings
+from training.recipes.base import TrainingSettings
 from training.schedule import Schedule
 
 from .runs import same, train, weights
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-# Nothing is learnt: single precision takes such a step for none.
+# Nothing is learned: single precision takes such a step for none.
 LEAST = 1e-60
 STILL = [f"learning_rate={LEAST}", "weight_decay=0"]
 OFTEN = ["validate_every=1", "validate_below=1e9"]
@@ -60,8 +60,8 @@ def logged(run, key):
     ],
 )  # fmt: skip
 def test_the_learning_rate_drops_after_so_many_looks_without_a_gain(plateau_on, patience, table):
-    settings, schedule = Settings(plateau_on=plateau_on, patience=patience), Schedule()
-    found = [schedule.look(value, epoch, settings) for epoch, (value, _) in enumerate(table)]
+    settings, schedule = TrainingSettings(plateau_on=plateau_on, patience=patience), Schedule()
+    found = [schedule.update(value, epoch, settings) for epoch, (value, _) in enumerate(table)]
     assert found == [drops for _, drops in table]
     assert schedule.drops == sum(found)
 
@@ -69,36 +69,36 @@ def test_the_learning_rate_drops_after_so_many_looks_without_a_gain(plateau_on, 
 @pytest.mark.parametrize(("before", "gain", "counts"), [(30.0, 0.0031, True), (30.0, 0.0029, False)])
 def test_only_a_gain_of_a_ten_thousandth_is_one(before, gain, counts):
     for plateau_on, sign in (("validation", 1), ("training", -1)):
-        settings, schedule = Settings(plateau_on=plateau_on, patience=0), Schedule()
-        schedule.look(before, 1, settings)
-        assert schedule.look(before + sign * gain, 2, settings) is not counts
+        settings, schedule = TrainingSettings(plateau_on=plateau_on, patience=0), Schedule()
+        schedule.update(before, 1, settings)
+        assert schedule.update(before + sign * gain, 2, settings) is not counts
         assert schedule.best_epoch == (2 if counts else 1)
 
 
 def test_the_training_ends_after_so_many_drops_or_idle_epochs():
-    settings, schedule = Settings(patience=0, most_drops=2, most_idle_epochs=50), Schedule()
+    settings, schedule = TrainingSettings(patience=0, most_drops=2, most_idle_epochs=50), Schedule()
     for epoch, value, ends in ((5, 30.0, False), (10, 30.0, False), (15, 31.0, False), (20, 30.0, True)):
-        schedule.look(value, epoch, settings)
-        assert bool(schedule.ended(epoch, settings)) is ends
-    assert schedule.ended(20, settings) == "the learning rate dropped 2 times"
-    settings, schedule = Settings(patience=100, most_idle_epochs=50), Schedule()
-    assert schedule.ended(49, settings) is None
-    assert schedule.ended(50, settings) == "no improvement in 50 epochs"
-    schedule.look(30.0, 40, settings)
-    schedule.look(29.0, 45, settings)
-    assert schedule.ended(89, settings) is None
-    assert schedule.ended(90, settings) == "no improvement in 50 epochs"
+        schedule.update(value, epoch, settings)
+        assert bool(schedule.end_reason(epoch, settings)) is ends
+    assert schedule.end_reason(20, settings) == "the learning rate dropped 2 times"
+    settings, schedule = TrainingSettings(patience=100, most_idle_epochs=50), Schedule()
+    assert schedule.end_reason(49, settings) is None
+    assert schedule.end_reason(50, settings) == "no improvement in 50 epochs"
+    schedule.update(30.0, 40, settings)
+    schedule.update(29.0, 45, settings)
+    assert schedule.end_reason(89, settings) is None
+    assert schedule.end_reason(90, settings) == "no improvement in 50 epochs"
 
 
 # ---- in a run ----------------------------------------------------------------------------------------------
 
 
 def relative_rates(run):
-    """The learning rate after each epoch of a run in which nothing is learnt."""
+    """The learning rate after each epoch of a run in which nothing is learned."""
     return [rate / LEAST for rate in logged(run, "learning_rate")]
 
 
-def test_the_optimisers_rate_falls_and_stays_low_over_a_resume(prepared, tmp_path):
+def test_the_optimizers_rate_falls_and_stays_low_over_a_resume(prepared, tmp_path):
     settings = [*STILL, *OFTEN, "patience=1", "drop_factor=0.5", "most_drops=9"]
     # An epoch has two steps. After the first look, every second one is too many.
     assert train("mpunet", prepared, tmp_path / "whole", *settings, "steps=14") == 0
@@ -167,7 +167,7 @@ def test_where_nothing_was_validated_the_psnr_has_no_plateau(prepared, tmp_path)
         assert relative_rates(run)[-1] == pytest.approx(0.1**drops, rel=1e-6)
 
 
-# ---- the optimiser, the average, the best ------------------------------------------------------------------
+# ---- the optimizer, the average, the best ------------------------------------------------------------------
 
 
 def after_steps(data, folder, *settings, steps):

@@ -11,7 +11,7 @@ from Testing.command_line import ENVIRONMENT
 from ThickToThinSRLib.networks.rdn import ResidualDenseBlock
 from ThickToThinSRLib.networks.registry import build
 from ThickToThinSRLib.networks.swin import SwinBlock
-from training.objectives import build_objective, keep_less
+from training.objectives import build_objective, enable_gradient_checkpointing
 from training.recipes import find_recipe
 from training.train import main
 
@@ -155,7 +155,7 @@ def test_gradient_checkpointing_keeps_less(name):
     for less in (False, True):
         network = build(name, **(numbers("saint") if name == "saint" else tiny))
         if less:
-            keep_less(network)
+            enable_gradient_checkpointing(network)
         depth = network.window.depth
         kept[less] = 0
 

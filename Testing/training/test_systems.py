@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,10 +10,10 @@ import torch
 
 from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.inference.sliding_window import depth_placements
-from ThickToThinSRLib.methods.registry import METHODS
+from ThickToThinSRLib.methods.registry import METHODS, Method
 from ThickToThinSRLib.networks.registry import build
 from ThickToThinSRLib.volume import Volume
-from training.data.cases import Pair
+from training.data.cases import ScanPair
 from training.evaluation.cost import PeakMemory, Work
 from training.evaluation.prediction import AUTHORS_TILE, predict_pair
 from training.evaluation.systems import find_systems
@@ -22,14 +21,14 @@ from training.evaluation.systems import find_systems
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def noise(height: int, width: int, thick: int = 5) -> Pair:
+def noise(height: int, width: int, thick: int = 5) -> ScanPair:
     """Slices of 5 and of 1 mm that have nothing to do with each other."""
     rng = np.random.default_rng(0)
     scans = [
         Volume(rng.normal(-300, 300, (n, height, width)).astype(np.float32), (0.7, 0.7, z), slice_axis=2)
         for n, z in ((thick, 5.0), (5 * thick - 4, 1.0))
     ]
-    return Pair(*scans)
+    return ScanPair(*scans)
 
 
 def counted(network: torch.nn.Module, *shape: int) -> float:
@@ -69,7 +68,7 @@ def test_operations_of_tvsrn_are_those_counted_by_hand(learned):
 
 def test_operations_are_those_of_the_windows_that_each_tiling_runs(finished):
     (system,) = find_systems([], [finished / "best.safetensors"])
-    pair, network = noise(32, 32, thick=9), build("mpunet", **system.card["arguments"])
+    pair, network = noise(32, 32, thick=9), build("mpunet", **system.checkpoint.arguments)
     for protocol, side in (("authors", 32), ("seamless", 64)):  # a margin of 16 pixels all round
         windows = len(depth_placements(9, network.window, protocol))
         found = predict_pair(system, pair, protocol, "cpu", "float32").gflop
@@ -96,7 +95,7 @@ def test_the_authors_tiles_are_those_of_their_loop_whatever_crop_the_weights_wer
     finished, size, given, tile
 ):
     (system,) = find_systems([], [finished / "best.safetensors"])
-    assert system.card["window"]["tile"] == 16, "the crop"
+    assert system.checkpoint.window.tile == 16, "the crop"
     assert AUTHORS_TILE == 256
     found = predict_pair(system, noise(*size), "authors", "cpu", "float32", tile=given)
     assert found.tile == tile
@@ -151,11 +150,13 @@ def test_the_method_is_told_its_network_and_how_long_to_adapt(monkeypatch):
     (dense,) = find_systems(["sr4zct"], [], epochs=1, network="msd")
     told = []
 
-    def enhance(volume, spacing, acquisition, options, progress, cancelled):
-        told.append((options.network, options.epochs, options.checkpoint, options.tiling))
-        return volume
+    class Told(Method):
+        def enhance(self, volume, request, monitor):
+            settings = request.settings
+            told.append((settings.network, settings.epochs, request.weights, settings.tiling))
+            return volume
 
-    monkeypatch.setitem(METHODS, "sr4zct", replace(METHODS["sr4zct"], enhance=enhance))
+    monkeypatch.setitem(METHODS, "sr4zct", Told("sr4zct", "", "sr4zct.enhance"))
     assert predict_pair(dense, noise(8, 8), "authors", "cpu", "float32").tile is None
     assert told == [("msd", 1, None, "seamless")]
 
@@ -175,8 +176,8 @@ def test_operations_of_the_dense_network_are_every_weight_once_a_pixel():
             {"network": "msd"},
             "--network: none of the chosen systems takes it",
         ),
-        (["sr4zct"], {"epochs": 2, "minutes": 1.0}, "give either --minutes or --epochs"),
-        (["sr4zct"], {"epochs": -1}, "--epochs must be"),
+        (["sr4zct"], {"epochs": 2, "minutes": 1.0}, "give either minutes or epochs"),
+        (["sr4zct"], {"epochs": -1}, "epochs must be"),
     ],
 )
 def test_an_option_that_no_system_takes_is_refused(methods, told, words):

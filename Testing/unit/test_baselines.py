@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 
 from ThickToThinSRLib.enhance import enhance_volume
 from ThickToThinSRLib.errors import Cancelled
@@ -23,7 +22,7 @@ from training.recipes import find_recipe
 pytestmark = pytest.mark.usefixtures("one_thread")
 DENSE = {"depth": 4, "features": 8, "blocks": 2, "layers": 2, "growth": 4}
 SMALL = {
-    "saint": {**DENSE, "fusion_blocks": 1, "fusion_layers": 2, "fusion_growth": 4},
+    "saint": {**DENSE, "factor": 5, "fusion_blocks": 1, "fusion_layers": 2, "fusion_growth": 4},
     "resvox": {"features": 6, "thin_features": 3, "blocks": 2},
     "mpunet": {"features": 4},
     "davsr": DENSE,
@@ -60,11 +59,6 @@ def test_weights_number_as_the_readme_says(recipe, count):
     assert sum(weight.numel() for weight in network.parameters()) == count
 
 
-def test_saints_fusion_numbers_as_in_the_released_code():
-    with torch.device("meta"):
-        assert sum(weight.numel() for weight in build("saint").fusion.parameters()) == 371_105
-
-
 @pytest.mark.parametrize("factor", [2, 3, 4, 5])
 @pytest.mark.parametrize("name", ["resvox", "mpunet", "davsr"])
 def test_a_network_adds_to_the_slices_between_the_thick_ones_where_they_lie(name, factor):
@@ -97,33 +91,6 @@ def test_mpunets_resizing_keeps_the_end_slices_in_place(slices):
     torch.testing.assert_close(found[0, 0, :, 3, 5], torch.linspace(0, 3, slices))
 
 
-def test_saint_gives_what_its_plain_formulation_gives():
-    """Plane by plane, slice by slice, by unfolding, as the released code does it."""
-    network, factor = small("saint"), 5
-    x = torch.rand(1, 1, 4, 6, 7)
-    with torch.no_grad():
-        filters = network.filters(torch.arange(factor) / factor).reshape(factor, -1)
-        views = []
-        for planes in (
-            x[0, 0].permute(2, 0, 1),
-            x[0, 0].permute(1, 0, 2),
-        ):  # along W, along H: (n, D, length)
-            done = []
-            for i in range(len(planes)):
-                three = torch.stack([planes[max(i - 1, 0)], planes[i], planes[min(i + 1, len(planes) - 1)]])
-                columns = F.unfold(network.extractor(three[None]), 3, padding=1)[0]  # (features 9, D length)
-                made = [(filters[k] @ columns).reshape(planes.shape[1:]) for k in range(factor)]
-                done.append(torch.stack(made, 1).flatten(0, 1))  # (D factor, length)
-            views.append(torch.stack(done))
-        sagittal, coronal = views[0].permute(1, 2, 0), views[1].permute(1, 0, 2)
-        first, count = network.window.first_output, network.window.outputs
-        both = torch.stack([sagittal, coronal])[:, first : first + count]
-        expected = torch.stack(
-            [network.fusion(plane[None])[0, 0] + plane.mean(0) for plane in both.unbind(1)]
-        )
-        torch.testing.assert_close(network(x)[0, 0], expected, rtol=1e-4, atol=1e-5)
-
-
 @pytest.mark.parametrize("name", ["saint", "davsr"])
 def test_many_planes_at_once_or_few_give_the_same(name, monkeypatch):
     network = small(name)
@@ -137,8 +104,11 @@ def test_many_planes_at_once_or_few_give_the_same(name, monkeypatch):
 @pytest.mark.parametrize("name", SMALL)
 def test_every_weight_is_trained(name):
     network = small(name).train()
-    size = (1, 1, network.window.depth, 8, 8)
-    network(torch.rand(size)).square().mean().backward()
+    x = torch.rand(1, 1, network.window.depth, 8, 8)
+    loss = network(x).square().mean()
+    if name == "saint":  # rounding between its stages stops the gradient, so they are trained apart
+        loss = loss + network.views(x).square().mean()
+    loss.backward()
     lost = {key for key, weight in network.named_parameters() if weight.grad is None or not weight.grad.any()}
     # DA-VSR's axial head learns from axial slices alone.
     assert lost == {key for key in lost if key.startswith("heads.axial")}

@@ -275,7 +275,7 @@ def test_a_fault_of_the_program_shows_its_traceback_and_is_told_apart(capfd, mon
     ],
 )
 def test_full_memory_and_the_systems_refusals_are_no_faults_of_the_program(capfd, monkeypatch, error, line):
-    def fail(*_):
+    def fail(*_, **__):
         raise error
 
     monkeypatch.setattr("ThickToThinSRLib.io.reading.read_input", fail)

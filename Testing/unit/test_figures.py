@@ -169,7 +169,9 @@ ODD = {
 
 @pytest.mark.parametrize("name", ODD)
 def test_odd_volumes_make_a_picture_too(tmp_path, name):
-    page = picture(tmp_path / "a.png", ODD[name], ball())
+    # What does not overlap is not compared.
+    beside = [] if name == "far away" else [ball()]
+    page = picture(tmp_path / "a.png", ODD[name], *beside)
     assert page.shape[0] > 100
     assert max(page.shape) < 8000
 

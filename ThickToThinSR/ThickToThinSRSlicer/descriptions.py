@@ -18,6 +18,7 @@ _OPTIONS = {
     "device": "device (under Advanced)",
     "precision": "precision (under Advanced)",
     "tiling": "tiling (under Advanced)",
+    "nifti": "--nifti in a terminal",
 }
 
 

@@ -1,4 +1,4 @@
-"""Adding weights: a .safetensors file of this project, or the TVSRN and CTH-Net authors' .pkl."""
+"""Adding weights: a .safetensors file of this project, or a published file, which is converted."""
 
 import pathlib
 

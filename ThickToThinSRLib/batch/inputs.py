@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
-from ..io.volume_files import volume_suffix
+from ..io.volume_files import data_files, volume_suffix, written_name
 from ..io.walking import walk
 from ..monitor import Monitor
 
@@ -32,7 +32,8 @@ class BatchInput:
 def find_inputs(source: Path, target: Path, monitor: Monitor | None = None) -> list[BatchInput]:
     """The inputs of a folder and its subfolders, in the order of their names.
 
-    Volume files keep name and place. A DICOM series becomes a folder called as the one that its files lie
+    Volume files keep name and place; the result of one whose voxels lie apart (``.mhd``) is whole (``.mha``).
+    A DICOM series becomes a folder called as the one that its files lie
     in; where another case lies in or beneath that folder, it gets a folder of its UID within. A folder with a
     damaged DICOM file is a case too: enhancing it says what is wrong. Files that are no slices of a scan, and
     series without extent beside a scan of the same study, are left out.
@@ -55,7 +56,9 @@ def find_inputs(source: Path, target: Path, monitor: Monitor | None = None) -> l
     if target.resolve() == source.resolve():
         raise UserError(f"{target}: is the folder of the inputs; choose another one for the results")
     volumes, others = _files(source, target)
-    inputs = [_volume_input(path, source, target) for path in volumes]
+    inputs = _volume_inputs(volumes, source, target)
+    voxels = {path.resolve() for entry in inputs for path in entry.files[1:]}
+    others = [path for path in others if path.resolve() not in voxels]
     more, notes = _series_inputs(others, {path.parent for path in volumes}, (source, target), monitor)
     inputs += more
     if not inputs:
@@ -78,9 +81,19 @@ def _files(source: Path, target: Path) -> tuple[list[Path], list[Path]]:
     return volumes, others
 
 
-def _volume_input(path: Path, source: Path, target: Path) -> BatchInput:
-    relative = path.relative_to(source)
-    return BatchInput(relative.as_posix(), path, target / relative, files=(path,))
+def _volume_inputs(paths: list[Path], source: Path, target: Path) -> list[BatchInput]:
+    inputs = []
+    taken = {path for path in paths if written_name(path.name) == path.name}
+    for path in paths:
+        relative = path.relative_to(source)
+        name = written_name(path.name)
+        if name != path.name and path.with_name(name) in taken:
+            # scan.mhd beside scan.mha: the result of neither may replace the other's.
+            name = path.name + Path(name).suffix
+        taken.add(path.with_name(name))
+        result, files = target / relative.with_name(name), (path, *data_files(path))
+        inputs.append(BatchInput(relative.as_posix(), path, result, files=files))
+    return inputs
 
 
 def _series_inputs(

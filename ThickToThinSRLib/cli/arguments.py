@@ -84,7 +84,7 @@ def _add_enhance(subparsers) -> None:
         "input",
         type=_path,
         metavar="INPUT",
-        help="the thick slices: a file (.nii.gz .nii .nrrd .mha) or a folder of DICOM files",
+        help="the thick slices: a file (.nii.gz .nii .hdr .nrrd .nhdr .mha .mhd) or a folder of DICOM files",
     )
     parser.add_argument(
         "output",
@@ -213,10 +213,10 @@ def _add_import(subparsers) -> None:
     parser = _command(
         subparsers,
         "import-checkpoint",
-        "convert weights published by the authors of TVSRN or CTH-Net (.pkl) to .safetensors, safely",
+        "convert weights published by the authors of TVSRN, CTH-Net or SAINT to .safetensors, safely",
     )
     parser.add_argument(
-        "source", type=_path, metavar="AUTHORS.pkl", help="the authors' file; no code in it is executed"
+        "source", type=_path, metavar="AUTHORS_FILE", help="the authors' file; no code in it is executed"
     )
     parser.add_argument("target", type=_path, metavar="OUT.safetensors", help="file to write")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
@@ -243,6 +243,7 @@ def _add_simulate(subparsers) -> None:
     )
     parser.add_argument("--profile", choices=_PROFILES, default="box", help="shape of the slice profile")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
+    _add_option(parser, "nifti", OPTIONS["nifti"])
     parser.set_defaults(run=commands.simulate)
 
 
@@ -259,6 +260,7 @@ def _add_metrics(subparsers) -> None:
         help="PSNR and SSIM by the RPLHR-CT protocol (first and last 5 slices dropped)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
+    _add_option(parser, "nifti", OPTIONS["nifti"])
     parser.set_defaults(run=commands.metrics)
 
 
@@ -269,6 +271,7 @@ def _add_compare(subparsers) -> None:
     )
     parser.add_argument("--output", type=_path, required=True, metavar="PNG", help="picture to write")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing picture")
+    _add_option(parser, "nifti", OPTIONS["nifti"])
     parser.set_defaults(run=commands.compare)
 
 

@@ -109,47 +109,45 @@ def simulate(options, reporter, monitor) -> None:
     """Thin volume to the thick one that a scanner would have made."""
     from ..acquisition import Acquisition
     from ..acquisition import simulate as simulated
-    from ..io.reading import read_input
     from ..io.replacing import check_free
-    from ..io.volume_files import volume_suffix, write_volume
+    from ..io.volume_files import write_volume, written_suffix
 
-    volume_suffix(options.thick)
+    written_suffix(options.thick)
     check_free(options.thick, options.overwrite, options.thin)
     acquisition = Acquisition(options.thickness, options.spacing, options.profile)
-    write_volume(simulated(read_input(options.thin), acquisition), options.thick)
+    write_volume(simulated(_read(options.thin, options, monitor), acquisition), options.thick)
     reporter.say(f"written: {options.thick}")
 
 
 def metrics(options, reporter, monitor) -> None:
     """Print how an estimate differs from a reference."""
     from ..evaluation.metrics import format_report, report
-    from ..io.reading import read_input
 
-    thick = None if options.thick is None else read_input(options.thick)
-    measured = report(read_input(options.reference), read_input(options.estimate), thick, options.official)
+    thick = None if options.thick is None else _read(options.thick, options, monitor)
+    reference, estimate = (_read(path, options, monitor) for path in (options.reference, options.estimate))
+    measured = report(reference, estimate, thick, options.official)
     print(json.dumps(measured, indent=2) if options.json else format_report(measured))
 
 
 def compare(options, reporter, monitor) -> None:
     """Picture of volumes in three planes."""
     from ..evaluation.comparison import compare as picture
-    from ..io.reading import read_input
     from ..io.replacing import check_free
 
     if options.output.suffix.lower() != ".png":
         raise UserError(f"{options.output}: the picture's name must end in .png")
     check_free(options.output, options.overwrite)
-    picture([(_label(path), read_input(path)) for path in options.volumes], options.output)
+    picture([(_label(path), _read(path, options, monitor)) for path in options.volumes], options.output)
     reporter.say(f"written: {options.output}")
 
 
 def phantom(options, reporter, monitor) -> None:
     """Write the digital thorax phantom."""
     from ..io.replacing import check_free
-    from ..io.volume_files import volume_suffix, write_volume
+    from ..io.volume_files import write_volume, written_suffix
     from ..phantom import thorax
 
-    volume_suffix(options.output)
+    written_suffix(options.output)
     check_free(options.output, options.overwrite)
     for name in ("spacing", "thickness"):
         value = getattr(options, name)
@@ -160,6 +158,16 @@ def phantom(options, reporter, monitor) -> None:
     spacing = (0.7, 0.7, options.spacing)
     write_volume(thorax(spacing=spacing, thickness=options.thickness, seed=options.seed), options.output)
     reporter.say(f"written: {options.output}")
+
+
+def _read(path: Path, options, monitor):
+    """The Volume of a file or folder; what makes it doubtful is told on standard error."""
+    from ..io.reading import read_input
+
+    volume = read_input(path, nifti=options.nifti)
+    for warning in volume.source.get("warnings", ()):
+        monitor.warn(f"{path}: {warning}")
+    return volume
 
 
 def _label(path: Path) -> str:

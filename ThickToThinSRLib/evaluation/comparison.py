@@ -135,6 +135,7 @@ def compare(
     if not 1 <= len(volumes) <= MAX_VOLUMES:
         raise UserError(f"a picture compares 1 to {MAX_VOLUMES} volumes, not {len(volumes)}")
     entries = [_Entry(label, volume, detect_intensity(volume.voxels) == "unit") for label, volume in volumes]
+    _check_overlap(volumes)
     overview = entries[0].overview()
     low, high = _field(overview)
     centre = _default_position(overview) if position is None else _checked_position(position, volumes[0][1])
@@ -142,6 +143,23 @@ def compare(
     figure = _draw(entries, views)
     with replacing(Path(output_png), ".png") as temporary:
         figure.savefig(temporary, format="png", dpi=figure.dpi, facecolor="black")
+
+
+def _check_overlap(volumes: Sequence[tuple[str, Volume]]) -> None:
+    """Raise UserError if a volume shares no place in the patient with the first."""
+    boxes = []
+    for label, volume in volumes:
+        ends = ((-0.5, n - 0.5) for n in reversed(volume.voxels.shape))
+        corners = np.array([volume.position(*index) for index in itertools.product(*ends)])
+        boxes.append((label, corners.min(axis=0), corners.max(axis=0)))
+    first, low, high = boxes[0]
+    for label, lowest, highest in boxes[1:]:
+        gap = float(np.maximum(lowest - high, low - highest).max())
+        if gap >= 0:
+            raise UserError(
+                f"{label} and {first} do not overlap, {gap:.4g} mm lie between them: compare volumes of one "
+                "place"
+            )
 
 
 def _field(overview: Volume) -> tuple[np.ndarray, np.ndarray]:

@@ -229,6 +229,13 @@ def check_same_grid(reference: Volume, estimate: Volume) -> None:
 def check_input(thick: Volume, estimate: Volume, axis: int) -> None:
     """Raise a UserError unless the grids of `thick` and `estimate` differ only along index axis `axis`."""
     in_plane = [a for a in range(3) if a != axis]
+    slices = [volume.voxels.shape[2 - axis] for volume in (thick, estimate)]
+    if slices[0] > slices[1] or thick.spacing[axis] < estimate.spacing[axis] * (1 - 1e-6):
+        raise UserError(
+            f"the thick volume is not the estimate's input: it has {slices[0]} slices every "
+            f"{thick.spacing[axis]:g} mm, finer than the estimate's {slices[1]} every "
+            f"{estimate.spacing[axis]:g} mm"
+        )
     for name, compared in (
         ("size", in_plane),
         ("spacing", in_plane),

@@ -12,6 +12,8 @@ from ..volume import Volume
 
 # Large enough teeth and implants occupy a few thousandths of a scan; fewer voxels need no warning.
 _SHARE_TO_WARN = 0.001
+# High-resolution CT once had 1 mm every 10 mm; as little today is rather a wrong unit.
+_THIN_SHARE = 0.15
 
 
 def find_warnings(
@@ -36,6 +38,11 @@ def find_warnings(
         yield modality
     elif scale == "hu" and float(volume.voxels.min()) > -100:
         yield "no voxel is below -100: this does not look like CT in HU (an MR volume?)"
+    if acquisition.thickness <= _THIN_SHARE * acquisition.spacing:
+        yield (
+            f"slices {acquisition.thickness:g} mm thick every {acquisition.spacing:g} mm leave most of the "
+            "body unmeasured: is the thickness in centimetres?"
+        )
     if trained is None:
         return
     for quantity, value in (("spacing", acquisition.spacing), ("thickness", acquisition.thickness)):

@@ -11,33 +11,45 @@ from .dicom.headers import is_dicom_file
 from .volume_files import read_volume
 
 
-def read_input(path: Path, series: str | None = None, monitor: Monitor | None = None) -> Volume:
-    """Read a volume file, or a folder with a DICOM series.
+def read_input(
+    path: Path, series: str | None = None, nifti: str | None = None, monitor: Monitor | None = None
+) -> Volume:
+    """Read a volume file, a folder with a DICOM series, or the series that a DICOM file belongs to.
 
     Parameters
     ----------
     series : str, optional
         UID of the series, where the folder holds several.
+    nifti : {"sform", "qform"}, optional
+        The position to believe where the two that a NIfTI file holds contradict each other.
     monitor : Monitor, optional
         Takes notes on what was left out or assumed.
+
+    Returns
+    -------
+    Volume
+        Its ``source`` holds ``name``: the path, for errors.
 
     Raises
     ------
     UserError
         If it cannot be read, or if a series is chosen in what is no folder.
     """
-    path = Path(path)
+    path, monitor = Path(path), monitor or Monitor()
     if path.is_dir():
         from .dicom.series import read_series
 
-        return read_series(path, series, monitor)
-    if is_dicom_file(path):
-        return _read_series_of(path, series, monitor or Monitor())
-    if series is not None:
+        volume = read_series(path, series, monitor)
+    elif path.is_file() and is_dicom_file(path):  # a pipe would never answer
+        volume = _read_series_of(path, series, monitor)
+    elif series is not None:
         raise UserError(
             f"{path}: {{series}} chooses within a DICOM folder, but this is not a folder", "series"
         )
-    return read_volume(path)
+    else:
+        volume = read_volume(path, nifti)
+    volume.source["name"] = str(path)
+    return volume
 
 
 def _read_series_of(path: Path, series: str | None, monitor: Monitor) -> Volume:

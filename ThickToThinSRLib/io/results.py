@@ -12,7 +12,7 @@ from ..monitor import Monitor
 from ..volume import Volume
 from .dicom.derived_series import wants_series, write_series
 from .replacing import check_free, replacing
-from .volume_files import volume_suffix, write_volume
+from .volume_files import write_volume, written_suffix
 
 
 def provenance_path(target: Path) -> Path:
@@ -27,7 +27,7 @@ def check_target(source: Path, target: Path, overwrite: bool) -> None:
     if wants_series(source, target):
         _check_folder(source, target, overwrite)
     else:
-        volume_suffix(target)
+        written_suffix(target)
         check_free(target, overwrite, source)
     check_free(provenance_path(target), overwrite=True)
 

@@ -1,4 +1,4 @@
-"""Networks of a fixed upsampling factor over sliding windows: TVSRN, CTH-Net, SAINT, ResVox, MPU-Net, DA-VSR.
+"""Networks of a fixed upsampling factor over sliding windows: TVSRN, CTH-Net, ResVox, MPU-Net, DA-VSR.
 
 A network gives slices at the input's spacing divided by its factor; another target spacing is reached from
 these by cubic B-spline interpolation. The result is made consistent with the input.

@@ -99,8 +99,8 @@ METHODS: dict[str, Method] = {
         ),
         Method(
             "saint",
-            "SAINT, sagittal and coronal interpolation and their fusion; needs weights",
-            "fixed_factor",
+            "SAINT, sagittal and coronal interpolation and their fusion, at any whole factor; needs weights",
+            "saint",
             network="saint",
         ),
         Method(

@@ -131,7 +131,7 @@ NETWORKS: dict[str, NetworkEntry] = {
         NetworkEntry(
             "saint",
             "SAINT",
-            "SAINT (CVPR 2020), sagittal and coronal interpolation and their fusion",
+            "SAINT (CVPR 2020), sagittal and coronal views and their fusion, exact to the released code",
             bytes_per_pixel=6000,
         ),
         NetworkEntry(

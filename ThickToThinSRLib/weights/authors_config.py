@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import UserError
+from .saint_state import SAINT_CLASS
 
 _MAX_ARGUMENT = 4096
 
@@ -24,12 +25,15 @@ class AuthorsNetwork:
         The authors' option to the constructor argument here. Options for the same argument must agree.
     fixed : dict
         Options that would change the architecture, with the only supported value.
+    limits : str
+        For the model card.
     """
 
     name: str
     title: str
     arguments: dict[str, str]
     fixed: dict[str, Any]
+    limits: str = "not a medical device"
 
 
 _DECODERS = {
@@ -58,6 +62,15 @@ AUTHORS_NETWORKS = {
         | {"T_mask": "mask_shifted_windows"}
         | _DECODERS,
         {"T3dE_l": 1, "TD_p": 8, "TD_s": 1, "T_pos": True, "T_rc": "1conv"},
+    ),
+    # A plain state dict without options: the sizes follow from the shapes.
+    SAINT_CLASS: AuthorsNetwork(
+        "saint",
+        "SAINT",
+        {},
+        {},
+        "the released code trains factors 4 and 6, on slices that were left out, not averaged; "
+        "not a medical device",
     ),
 }
 

@@ -1,9 +1,10 @@
-"""Read the checkpoints of the TVSRN and CTH-Net authors without executing anything from them.
+"""Read the checkpoints of the TVSRN, CTH-Net and SAINT authors without executing anything from them.
 
-The authors' files were written by ``torch.save({"net": module, "config_dict": {...}})``: they are pickles of
-whole Python objects, which may run any code when unpickled. Therefore neither ``pickle`` nor ``torch.load``
-is used. ``inert_pickle`` reads the structure as plain data, and the values of the tensors are then copied to
-the CPU, whatever device they were saved from.
+The TVSRN and CTH-Net authors' files were written by ``torch.save({"net": module, "config_dict": {...}})``:
+pickles of whole Python objects, which may run any code when unpickled. SAINT's are
+``torch.save(module.state_dict())``: tensors alone, but a pickle as well. Therefore neither ``pickle`` nor
+``torch.load`` is used. ``inert_pickle`` reads the structure as plain data, and the values of the tensors are
+then copied to the CPU, whatever device they were saved from.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import torch
 
 from ..errors import UserError
 from .inert_pickle import InertObject, Malformed, Refused, StorageNote, TensorNote, read_pickle
+from .saint_state import SAINT_CLASS, find_saint_state
 
 _MAX_FILE = 2 << 30  # bytes; the released networks take 20 and 45 MB
 _MAX_PICKLE = 64 << 20  # bytes of structure, without tensor values; the released ones have 0.1 MB
@@ -33,6 +35,8 @@ _ReadStorage = Callable[[StorageNote], bytes]
 
 def read_authors(source: str | os.PathLike | BinaryIO) -> tuple[dict[str, torch.Tensor], dict[str, Any], str]:
     """Weights, configuration and class name of a checkpoint ``{"net": module, "config_dict": {...}}``.
+
+    A state dict of SAINT, alone or in an entry of a dictionary, is read too: with an empty configuration.
 
     Parameters
     ----------
@@ -59,6 +63,9 @@ def read_authors(source: str | os.PathLike | BinaryIO) -> tuple[dict[str, torch.
         content = _content(source)
         is_zip = content.getvalue()[:4] == b"PK\x03\x04"
         root, read_storage = _read_zip(content) if is_zip else _read_legacy(content)
+        saint = find_saint_state(root)
+        if saint is not None:
+            return _tensors(saint, read_storage), {}, SAINT_CLASS
         net, config = _network_and_configuration(root)
         return _tensors(_collected(net), read_storage), _plain(config), net.kind.name
     except Refused as error:
@@ -67,7 +74,9 @@ def read_authors(source: str | os.PathLike | BinaryIO) -> tuple[dict[str, torch.
             "no code from the file was executed"
         ) from error
     except Malformed as error:
-        raise UserError(f"{label}: not a checkpoint of the TVSRN or CTH-Net authors: {error}") from error
+        raise UserError(
+            f"{label}: not a checkpoint of the TVSRN, CTH-Net or SAINT authors: {error}"
+        ) from error
 
 
 def _content(source: str | os.PathLike | BinaryIO) -> io.BytesIO:

@@ -50,8 +50,8 @@ def read_header(path: Path) -> dict[str, Any]:
         # Checked only now, because the length of a valid header may begin with the same bytes.
         if start[:2] == b"PK" or start[:1] == b"\x80":
             raise UserError(
-                f"{path}: a pickled torch file, which could execute code and is never opened; if it is "
-                "a checkpoint of the TVSRN or CTH-Net authors, convert it with 'import-checkpoint' first"
+                f"{path}: a pickled torch file, which could execute code and is never opened; if it is a "
+                "checkpoint of the TVSRN, CTH-Net or SAINT authors, convert it with 'import-checkpoint' first"
             )
         raise UserError(f"{path}: not a safetensors file")
     try:

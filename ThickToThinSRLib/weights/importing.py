@@ -1,20 +1,28 @@
-"""Checkpoints of the TVSRN and CTH-Net authors, converted without executing any code from them."""
+"""Checkpoints of the TVSRN, CTH-Net and SAINT authors, converted without executing any code from them."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
-from ..networks.registry import NETWORKS
-from .authors_config import AUTHORS_NETWORKS, constructor_arguments, crop_side
+from ..networks.registry import NETWORKS, WindowSpec
+from .authors_config import AUTHORS_NETWORKS, AuthorsNetwork, constructor_arguments, crop_side
 from .authors_file import read_authors
 from .checkpoint import Weights, check_finite_weights, check_fit, checksum, save_network
+from .saint_state import saint_arguments
+
+if TYPE_CHECKING:
+    import torch
 
 
 def import_authors(source: str | os.PathLike, target: str | os.PathLike, overwrite: bool = False) -> Weights:
     """Convert an authors' checkpoint; architecture, depth, factor and crop come from its ``config_dict``.
+
+    A state dict of SAINT has none. Its sizes come from the shapes; factor and depth, which its weights do not
+    depend on, are the constructor's defaults.
 
     Raises
     ------
@@ -32,17 +40,7 @@ def import_authors(source: str | os.PathLike, target: str | os.PathLike, overwri
             f"{source}: a network of class {class_name!r}; known are {', '.join(AUTHORS_NETWORKS)}"
         )
     entry = AUTHORS_NETWORKS[class_name]
-    arguments, tile = constructor_arguments(entry, config, str(source)), crop_side(config, str(source))
-    if entry.name == "cthnet" and "conv_after_E.weight" in state:
-        # The one size that their configuration does not hold.
-        arguments["channels"] = len(state["conv_after_E.weight"])
-    try:
-        weights = NETWORKS[entry.name].from_authors_state(state)
-    except UserError as error:
-        raise error.about(str(source)) from error
-    shapes = {key: tuple(value.shape) for key, value in weights.items()}
-    check_fit(shapes, entry.name, arguments, str(source))
-    check_finite_weights(weights, str(source))
+    weights, arguments, window = _converted(entry, state, config, str(source))
     card = {
         "title": entry.title,
         "version": "as published",
@@ -53,8 +51,29 @@ def import_authors(source: str | os.PathLike, target: str | os.PathLike, overwri
         "recipe": {
             key: value for key, value in config.items() if value is not None and "path" not in str(key)
         },
-        "limits": "not a medical device",
+        "limits": entry.limits,
     }
-    window = replace(NETWORKS[entry.name].window(**arguments), tile=tile)
     save_network(target, weights, entry.name, arguments, window, card)
     return Weights.open(target)
+
+
+def _converted(
+    entry: AuthorsNetwork, state: dict[str, torch.Tensor], config: dict[str, Any], label: str
+) -> tuple[dict[str, torch.Tensor], dict[str, Any], WindowSpec]:
+    """Weights under our names, arguments of the constructor, and windows; checked."""
+    network = NETWORKS[entry.name]
+    configured = entry.name != "saint"
+    arguments = constructor_arguments(entry, config, label) if configured else {}
+    tile = {"tile": crop_side(config, label)} if configured else {}
+    if entry.name == "cthnet" and "conv_after_E.weight" in state:
+        # The one size that their configuration does not hold.
+        arguments["channels"] = len(state["conv_after_E.weight"])
+    try:
+        weights = network.from_authors_state(state)
+    except UserError as error:
+        raise error.about(label) from error
+    if not configured:
+        arguments = saint_arguments(weights)
+    check_fit({key: tuple(value.shape) for key, value in weights.items()}, entry.name, arguments, label)
+    check_finite_weights(weights, label)
+    return weights, arguments, replace(network.window(**arguments), **tile)

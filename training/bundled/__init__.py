@@ -1,1 +1,1 @@
-"""How the weights that ship with the project are trained: one trainer, one recipe file for each set of weights."""
+"""How the weights that ship with the project are trained: one trainer, one recipe for each set of weights."""

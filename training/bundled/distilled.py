@@ -1,12 +1,12 @@
-"""Training pairs for networks of a fixed factor: pseudo thick slices, a teacher's thin slices, the true ones.
+"""Training crops for networks of a fixed factor: simulated thick slices, a teacher's or true thin slices.
 
-Noise in true thin slices cannot be predicted and hides what can. A teacher's estimate holds no such noise, so a
-network learns from it first and from the truth at the end (Hinton et al., "Distilling the knowledge in a neural
-network", 2015).
+Noise in true thin slices cannot be predicted, and it hides what can be predicted. A teacher's estimate has no
+such noise, so a network learns from it first and from the truth at the end (Hinton et al., "Distilling the
+knowledge in a neural network", 2015).
 
-``python -m training.bundled.distilled SCAN [SCAN ...] --teacher WEIGHTS --output FOLDER`` makes thick scans of
-thin ones by averaging, lets the `universal` method enhance them, and keeps both results as int16 arrays that
-training maps into memory.
+``python -m training.bundled.distilled SCAN [SCAN ...] --teacher WEIGHTS --output FOLDER`` averages the slices
+of thin scans to thick ones, enhances these by the `universal` method, and writes truth and estimates as int16
+arrays, which training maps into memory.
 """
 
 from __future__ import annotations
@@ -14,42 +14,45 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from ThickToThinSRLib.enhance import Settings, enhance_volume
+from ThickToThinSRLib.enhance import enhance_volume
 from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.intensity import HU_WINDOW, to_unit
-from ThickToThinSRLib.io.volume_files import read_volume
 from ThickToThinSRLib.networks.registry import WindowSpec
-from ThickToThinSRLib.volume import Volume, through_plane_axis
+from ThickToThinSRLib.settings import Settings
+from ThickToThinSRLib.volume import Volume
 
 from ..command import run
+from .scans import choose_scan, read_scan, weight_of
 
 _FACTS = "scan.json"
 _TRUTH, _TEACHER = "truth.npy", "teacher_{}.npy"
-# Crops with less of the body than this share are drawn a tenth as often.
+# A crop with less of the body than this share is drawn a tenth as often.
 _BODY_SHARE, _BODY_HU = 0.2, -1000
+_STORED_HU = (-1024, 3071)
 
 
 @dataclass(frozen=True)
-class Scan:
-    """A thin scan with a teacher's estimates.
+class DistilledScan:
+    """A thin scan with a teacher's estimates of it.
 
     Attributes
     ----------
     name : str
-        File name without its suffix.
+        File name without suffix.
     truth : ndarray, shape (slices, rows, columns), int16
-        HU of the thin slices.
-    teacher : dict
-        Phase to the teacher's estimate, int16: thick slice i was the mean of the `factor` thin slices around
-        phase + factor i, and the estimate begins at thin slice `phase`.
+        The scan's thin slices, HU.
+    teacher : dict of int to ndarray
+        The teacher's estimate for each phase, int16. Thick slice i was the mean of the `factor` thin slices
+        around thin slice phase + factor * i; the first slice of the estimate lies at thin slice `phase`.
     factor : int
-        Thin slices to a thick one.
+        Upsampling factor.
     weight : float
         How often the scan is drawn, relative to others.
     """
@@ -58,35 +61,40 @@ class Scan:
     truth: np.ndarray
     teacher: dict[int, np.ndarray]
     factor: int
-    weight: float
+    weight: float = 1.0
 
 
-def open_scans(folder: Path, weights: dict[str, float], leave_out: list[str]) -> list[Scan]:
+def open_scans(folder: Path, weights: dict[str, float], leave_out: Sequence[str]) -> list[DistilledScan]:
     """Scans that :func:`distil` wrote, mapped into memory.
 
     Parameters
     ----------
     weights : dict
-        Weight of the scans whose names hold a key; 1 for others.
-    leave_out : list of str
-        Parts of names of scans to skip.
+        Weight of the scans whose names contain a key; 1 for others.
+    leave_out : sequence of str
+        Parts of the names of scans to skip.
+
+    Raises
+    ------
+    UserError
+        If there is no such scan.
     """
-    found = []
-    for facts_path in sorted(folder.glob(f"*/{_FACTS}")):
-        facts = json.loads(facts_path.read_text(encoding="utf-8"))
-        name, here = facts["name"], facts_path.parent
+    scans = []
+    for path in sorted(folder.glob(f"*/{_FACTS}")):
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        name, place = facts["name"], path.parent
         if any(part in name for part in leave_out):
             continue
-        weight = next((value for key, value in weights.items() if key in name), 1.0)
-        teacher = {phase: np.load(here / _TEACHER.format(phase), mmap_mode="r") for phase in facts["phases"]}
-        found.append(Scan(name, np.load(here / _TRUTH, mmap_mode="r"), teacher, facts["factor"], weight))
-    if not found:
-        raise UserError(f"{folder}: holds no scans; make them by python -m training.bundled.distilled")
-    return found
+        teacher = {phase: np.load(place / _TEACHER.format(phase), mmap_mode="r") for phase in facts["phases"]}
+        truth = np.load(place / _TRUTH, mmap_mode="r")
+        scans.append(DistilledScan(name, truth, teacher, facts["factor"], weight_of(name, weights)))
+    if not scans:
+        raise UserError(f"{folder}: no distilled scans; make them by python -m training.bundled.distilled")
+    return scans
 
 
 def thick_slices(truth: np.ndarray, factor: int, phase: int) -> np.ndarray:
-    """Means of `factor` (odd) thin slices around thin slices phase, phase + factor, ..., rounded to whole HU."""
+    """Means of `factor` (odd) thin slices around thin slices phase, phase + factor, ..., in whole HU."""
     count = (len(truth) - phase - factor // 2 - 1) // factor + 1
     first = phase - factor // 2
     blocks = truth[first : first + count * factor].reshape(count, factor, *truth.shape[1:])
@@ -94,72 +102,102 @@ def thick_slices(truth: np.ndarray, factor: int, phase: int) -> np.ndarray:
 
 
 def draw_crop(
-    scans: list[Scan], window: WindowSpec, side: int, generator: np.random.Generator, from_teacher: bool
+    scans: Sequence[DistilledScan],
+    window: WindowSpec,
+    side: int,
+    generator: np.random.Generator,
+    from_teacher: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A random crop, turned and flipped: thick (depth, side, side) and thin (outputs, side, side) slices, HU."""
-    weights = np.array([scan.weight for scan in scans])
+    """A random crop of one of the scans, randomly flipped and transposed.
+
+    Parameters
+    ----------
+    window : WindowSpec
+        How many thick slices the network reads, and which thin slices it predicts.
+    side : int
+        In-plane size, pixels.
+    from_teacher : bool
+        Whether the thin slices are the teacher's or the true ones.
+
+    Returns
+    -------
+    thick, thin : ndarray, shapes (depth, side, side) and (outputs, side, side)
+        HU.
+    """
     while True:
-        scan = scans[generator.choice(len(scans), p=weights / weights.sum())]
+        scan = choose_scan(scans, generator)
+        factor = scan.factor
         phase = int(generator.choice(list(scan.teacher)))
         estimate = scan.teacher[phase]
-        thick_count = (len(estimate) - 1) // scan.factor + 1
+        thick_count = (len(estimate) - 1) // factor + 1
         if thick_count < window.depth:
-            raise UserError(f"{scan.name}: {thick_count} thick slices, fewer than the network reads")
+            raise UserError(f"{scan.name}: {thick_count} thick slices; the network reads {window.depth}")
         index = int(generator.integers(0, thick_count - window.depth + 1))
         row, column = (int(generator.integers(0, size - side + 1)) for size in scan.truth.shape[1:])
         crop = np.s_[row : row + side, column : column + side]
-        middle = scan.truth[phase + scan.factor * (index + window.depth // 2)][crop]
+        middle = scan.truth[phase + factor * (index + window.depth // 2)][crop]
         if (middle > _BODY_HU).mean() >= _BODY_SHARE or generator.random() < 0.1:
             break
-    start = phase + scan.factor * index
-    half, span = scan.factor // 2, scan.factor * window.depth
-    thick = thick_slices(
-        scan.truth[start - half : start - half + span][(slice(None), *crop)], scan.factor, half
-    )
-    first = scan.factor * index + window.first_output
-    if from_teacher:
-        thin = estimate[first : first + window.outputs][(slice(None), *crop)]
-    else:
-        thin = scan.truth[phase + first : phase + first + window.outputs][(slice(None), *crop)]
-    return _turned(generator, thick, thin)
+    half = factor // 2
+    lowest = phase + factor * index - half  # of the thin slices that the thick ones cover
+    covered = scan.truth[lowest : lowest + factor * window.depth][(slice(None), *crop)]
+    thick = thick_slices(covered, factor, half)
+    first = factor * index + window.first_output
+    thin, first = (estimate, first) if from_teacher else (scan.truth, phase + first)
+    thin = thin[first : first + window.outputs][(slice(None), *crop)]
+    return _flipped_and_transposed(generator, thick, thin)
 
 
-def _turned(generator: np.random.Generator, *arrays: np.ndarray) -> list[np.ndarray]:
-    """The same random flips, along the slices too, and transposition of all arrays."""
+def _flipped_and_transposed(
+    generator: np.random.Generator, thick: np.ndarray, thin: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both arrays with the same random flips (along the slices too) and in-plane transposition."""
     flips = tuple(axis for axis in range(3) if generator.random() < 0.5)
     order = (0, 2, 1) if generator.random() < 0.5 else (0, 1, 2)
-    return [np.flip(array, flips).transpose(order) for array in arrays]
+    return np.flip(thick, flips).transpose(order), np.flip(thin, flips).transpose(order)
 
 
-def as_batch(crops: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, torch.Tensor]:
-    """Crops in HU as the network's input and target: (B, 1, depth, H, W) and (B, 1, outputs, H, W) in [0, 1]."""
+def as_batch(crops: Sequence[tuple[np.ndarray, np.ndarray]]) -> dict[str, torch.Tensor]:
+    """Crops in HU as ``thick`` (B, 1, depth, H, W) and ``thin`` (B, 1, outputs, H, W) in [0, 1]."""
     stacks = (np.stack(arrays).astype(np.float32).clip(*HU_WINDOW) for arrays in zip(*crops, strict=True))
     thick, thin = (torch.from_numpy(to_unit(stack))[:, None] for stack in stacks)
     return {"thick": thick, "thin": thin}
 
 
 def distil(path: Path, teacher: Path, output: Path, factor: int) -> None:
-    """Write the truth and the teacher's estimates at every phase to a folder of the scan's name."""
-    volume = read_volume(path)
-    axis = through_plane_axis(volume)
-    truth = np.rint(volume.slices_first(axis)).clip(-1024, 3071).astype(np.int16)
-    spacing = volume.spacing[axis]
-    name = path.name.split(".")[0]
-    folder = output / name
+    """Write a scan's thin slices and the teacher's estimates at every phase to ``output/<name of the scan>``.
+
+    Parameters
+    ----------
+    path : Path
+        The thin scan.
+    teacher : Path
+        Weights of `universal`.
+    factor : int
+        Upsampling factor, odd.
+    """
+    scan = read_scan(path)
+    truth = np.rint(scan.voxels).clip(*_STORED_HU).astype(np.int16)
+    spacing, rows, columns = scan.spacing
+    folder = output / scan.name
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / _TRUTH, truth)
     phases = list(range(factor // 2, factor // 2 + factor))
-    # slices_first keeps the order of the other array axes, which is the reverse of the index axes'.
-    columns, rows = (volume.spacing[index] for index in range(3) if index != axis)
     for phase in phases:
-        thick = thick_slices(truth, factor, phase)
-        made = Volume(thick.astype(np.float32), (columns, rows, factor * spacing))
-        settings = Settings("universal", teacher, spacing=spacing, thickness=factor * spacing, axis=2)
-        thin, _ = enhance_volume(made, settings)
-        np.save(folder / _TEACHER.format(phase), np.rint(thin.voxels).clip(-1024, 3071).astype(np.int16))
-        print(f"{name}: phase {phase} of {phases[-1]}", flush=True)
-    facts = {"name": name, "factor": factor, "phases": phases, "spacing": spacing}
+        thick = thick_slices(truth, factor, phase).astype(np.float32)
+        estimate = _enhanced(Volume(thick, (columns, rows, factor * spacing)), teacher, spacing)
+        np.save(folder / _TEACHER.format(phase), np.rint(estimate).clip(*_STORED_HU).astype(np.int16))
+        print(f"{scan.name}: phase {phase} of {phases[-1]}", flush=True)
+    facts = {"name": scan.name, "factor": factor, "phases": phases, "spacing": spacing}
     (folder / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
+
+
+def _enhanced(thick: Volume, teacher: Path, spacing: float) -> np.ndarray:
+    """Contiguous thick slices, along the last index axis, enhanced by `universal` to `spacing` mm."""
+    settings = Settings(
+        method="universal", checkpoint=teacher, spacing=spacing, thickness=thick.spacing[2], axis=2
+    )
+    return enhance_volume(thick, settings)[0].voxels
 
 
 def main() -> None:
@@ -167,12 +205,16 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("scans", type=Path, nargs="+", metavar="SCAN")
-    parser.add_argument("--teacher", type=Path, required=True, metavar="WEIGHTS", help="of `universal`")
+    parser.add_argument(
+        "--teacher", type=Path, required=True, metavar="WEIGHTS", help="weights of `universal`"
+    )
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--factor", type=int, default=5, metavar="N", help="odd; default: %(default)s")
+    parser.add_argument(
+        "--factor", type=int, default=5, metavar="N", help="upsampling factor, odd (default: %(default)s)"
+    )
     options = parser.parse_args()
     if options.factor < 3 or options.factor % 2 == 0:
-        raise UserError(f"the factor must be an odd number of 3 or more, not {options.factor}")
+        raise UserError(f"--factor must be an odd number of 3 or more, not {options.factor}")
     for path in options.scans:
         distil(path, options.teacher, options.output, options.factor)
 

@@ -1,17 +1,18 @@
-"""The file of bundled weights: their running mean in half precision, with the model card."""
+"""Weights file of a finished run: the running mean of the weights in half precision, and the model card."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from ThickToThinSRLib.weights.checkpoints import save_network
+from ThickToThinSRLib.weights.checkpoint import save_network
 
 from .recipe import BundledRecipe, Source
-from .trainer import TrainState
+from .trainer import BundledState
 
-# Where the scans come from, by parts of their names; collections of The Cancer Imaging Archive but for the last.
-SOURCES = {
+# Where the scans come from, by parts of their names: collections of The Cancer Imaging Archive, but for FUMPE
+# and the Visible Human.
+DATA_SOURCES = {
     "lidc": "LIDC-IDRI (CC BY 3.0)",
     "rider": "RIDER Pilot (CC BY 3.0)",
     "fumpe": "FUMPE, known by naming and scanner (CC BY 4.0, to be confirmed)",
@@ -23,26 +24,41 @@ SOURCES = {
 }
 
 
-def export(
-    recipe: BundledRecipe, state: TrainState, source: Source, folder: Path, facts: dict[str, Any]
-) -> Path:
-    """Write ``folder/<recipe's name>.safetensors``; results are added when they are measured."""
-    path = folder / f"{recipe.name}.safetensors"
-    used = [text for key, text in SOURCES.items() if any(key in name for name in source.names)]
-    card = {
-        "version": "1.0",
+def model_card(
+    recipe: BundledRecipe, state: BundledState, names: list[str], facts: dict[str, Any]
+) -> dict[str, Any]:
+    """What is known about the weights before they are evaluated; the results are added afterwards.
+
+    Parameters
+    ----------
+    names : list of str
+        Names of the training scans.
+    facts : dict
+        What else decided the run, such as its seed.
+    """
+    used = [text for key, text in DATA_SOURCES.items() if any(key in name for name in names)]
+    return {
         **recipe.card,
+        "limits": recipe.card["limits"].format(scans=len(names)),
         "origin": "trained for this project; data: " + "; ".join(used),
-        "data": source.names,
+        "data": names,
         "recipe": {
             "command": f"python -m training.bundled {recipe.name}",
             "steps": state.step,
-            "settling": recipe.settling,
+            "settling": recipe.settling_steps,
             "rate": recipe.rate,
             "hours": round(state.seconds / 3600, 2),
             **facts,
         },
     }
+
+
+def export(
+    recipe: BundledRecipe, state: BundledState, source: Source, folder: Path, facts: dict[str, Any]
+) -> Path:
+    """Write ``folder/<name of the recipe>.safetensors``; returns its path."""
+    path = folder / f"{recipe.name}.safetensors"
     halves = {key: value.half() for key, value in state.mean.items()}
+    card = model_card(recipe, state, source.names, facts)
     save_network(path, halves, recipe.network, recipe.arguments, state.network.window, card)
     return path

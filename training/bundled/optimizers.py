@@ -1,4 +1,4 @@
-"""Several optimizers as one, with one relative learning rate: Muon for matrices inside, AdamW for the rest."""
+"""Several optimizers as one, with one relative learning rate: Muon for inner matrices, AdamW for the rest."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ThickToThinSRLib.errors import UserError
 
 
 class Optimizers:
-    """Steps and saves several optimizers together.
+    """Several optimizers that step and are saved together.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ class Optimizers:
         self._full_rates = [[group["lr"] for group in one.param_groups] for one in self._optimizers]
 
     def set_relative_rate(self, share: float) -> None:
-        """Let every group learn at this share of its full rate."""
+        """Set every group to this share of its full learning rate."""
         for one, rates in zip(self._optimizers, self._full_rates, strict=True):
             for group, rate in zip(one.param_groups, rates, strict=True):
                 group["lr"] = rate * share
@@ -45,7 +45,7 @@ class Optimizers:
 
 
 def adamw(network: torch.nn.Module, rate: float) -> Optimizers:
-    """AdamW for everything."""
+    """AdamW for all parameters."""
     return Optimizers([torch.optim.AdamW(network.parameters(), rate, weight_decay=1e-4)])
 
 
@@ -59,10 +59,14 @@ def muon(
 
     Parameters
     ----------
+    network : Module
+        The network to train.
+    rate : float
+        Full learning rate of AdamW.
     inner : callable
-        Whether a parameter, by name and value, is a matrix that Muon should orthogonalize.
+        (name, parameter) to whether it is a matrix that Muon should orthogonalize.
     shares : dict
-        Share of `rate` for parameters whose names begin with a key; these never go to Muon.
+        Share of `rate` for the parameters whose names begin with a key; AdamW trains these.
 
     Raises
     ------

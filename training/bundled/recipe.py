@@ -1,13 +1,16 @@
-"""What a recipe for bundled weights tells the trainer."""
+"""What the trainer needs to know about one set of bundled weights."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+
+from ThickToThinSRLib.errors import UserError
 
 from .optimizers import Optimizers
 
@@ -15,24 +18,40 @@ Batch = dict[str, torch.Tensor]
 
 
 class Source(Protocol):
-    """Where batches come from."""
+    """Training scans, from which batches are drawn.
+
+    Attributes
+    ----------
+    names : list of str
+        Names of the scans, for the model card.
+    """
 
     names: list[str]
 
     def batch(self, generator: np.random.Generator, step: int, settling: bool) -> Batch:
-        """A batch drawn by `generator`; near the end (`settling`) it may be of another kind."""
+        """Draw the batch of a step.
+
+        Parameters
+        ----------
+        generator : Generator
+            The only source of randomness, so that a step always has the same batch.
+        step : int
+            Counted from 0.
+        settling : bool
+            Whether the step is one of the last ones, in which the learning rate falls.
+        """
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What a batch gave.
+    """Loss and error of one batch.
 
     Attributes
     ----------
     loss : Tensor
-        To go down.
+        The value to minimize.
     before, after : Tensor
-        Mean square of what the network has to add to its baseline, and of what it leaves.
+        Mean squared error of the baseline (an interpolation), and of the network.
     """
 
     loss: torch.Tensor
@@ -42,46 +61,73 @@ class Objective:
 
 @dataclass(frozen=True)
 class BundledRecipe:
-    """One set of weights that ships with the project.
+    """How one set of bundled weights is trained.
 
     Attributes
     ----------
     name : str
-        Of the recipe and of the file of weights.
+        Name of the recipe and of the weights file.
     network : str
-        In the registry of networks.
+        Name in the registry of networks.
     arguments : dict
-        Of its constructor, as in the file.
+        Arguments of the network's constructor, as they stand in the weights file.
     source : callable
-        (data folder, names to leave out) to the :class:`Source`.
+        (data folder, parts of names to leave out) to the :class:`Source`.
     start : callable
-        Sets the first weights in place: (network, source).
+        (network, source): sets the first weights, in place.
     optimizers : callable
-        Network and learning rate to the optimizers.
+        (network, learning rate) to the optimizers.
     objective : callable
         (network, batch, settling, precision) to the :class:`Objective`.
-    steps, settling : int
-        In all; of these the last ones, in which the rate falls by a cosine.
+    relative_rate : callable
+        (step, steps, first settling step) to the learning rate over its full value, see :mod:`.rates`.
+    steps : int
+        Number of training steps.
+    settling : int or float
+        The last steps, in which the learning rate falls: their number, or, below 1, their share of `steps`.
     rate : float
         Full learning rate.
     average : float
-        Most that the running mean of the weights keeps of itself in a step.
+        Largest decay of the running mean of the weights, which is what ships.
     card : dict
-        Title, licence, limits, trained ranges for the model card.
+        Title, version, licence, limits and trained ranges for the model card. In ``limits``, ``{scans}``
+        stands for the number of training scans.
     in_training : dict
-        Constructor arguments in training only (such as ``drop_path``).
+        Constructor arguments for training only (such as ``drop_path``).
     """
 
     name: str
     network: str
     arguments: dict[str, Any]
-    source: Callable[..., Source]
+    source: Callable[[Path, list[str]], Source]
     start: Callable[[torch.nn.Module, Source], None]
     optimizers: Callable[[torch.nn.Module, float], Optimizers]
     objective: Callable[[torch.nn.Module, Batch, bool, str], Objective]
+    relative_rate: Callable[[int, int, int], float]
     steps: int
-    settling: int
+    settling: int | float
     rate: float
     card: dict[str, Any]
     average: float = 0.998
     in_training: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self):
+        if self.steps < 1:
+            raise UserError(f"steps must be 1 or more, not {self.steps}")
+        if not 0 <= self.settling_steps <= self.steps:
+            raise UserError(f"settling must lie between 0 and the {self.steps} steps, not {self.settling}")
+
+    @property
+    def settling_steps(self) -> int:
+        """Number of steps in which the learning rate falls."""
+        return round(self.settling * self.steps) if 0 < self.settling < 1 else int(self.settling)
+
+    @property
+    def settled_from(self) -> int:
+        """First step in which the learning rate falls."""
+        return self.steps - self.settling_steps
+
+
+def channels_last(network: torch.nn.Module, source: Source) -> None:
+    """Keep the random first weights, in the memory layout that convolutions on the CPU are fastest with."""
+    network.to(memory_format=torch.channels_last)

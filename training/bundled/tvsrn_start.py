@@ -1,15 +1,15 @@
-"""Weights with which an untouched TVSRN begins as an interpolation between its four thick slices.
+"""First weights with which an unmodified TVSRN is an interpolation between its four thick slices.
 
-A TVSRN with random weights spends its first hours on learning to interpolate. The released architecture can
-return any linear map of its slices exactly, so that training starts from there:
+A TVSRN with random weights needs hours of training before it interpolates. But the released architecture can
+represent any linear map of its slices exactly, so training can start from one:
 
-* The patch projection writes thin slices 0 to 15 into the 8 channels of the visible slices 0 and 1. These lie
-  at slots 0 and 5 of the 16. The released code mixes up channels and slots (see :class:`TVSRN`): afterwards
-  output slices 0 to 7 read slot 0 and slices 8 to 15 read slot 5, channel d % 8.
-* The last LayerNorm of each transformer has gain 0 on these channels, so that the residual branches add
-  nothing at first.
-* The slice positions, which enter twice (tokens and global skip), are subtracted again.
-* One unit of the head passes the result on; its bias keeps the LeakyReLU on its straight side.
+* The patch projection writes thin slices 0 to 15 into the 8 channels of thick slices 0 and 1. These have
+  slots 0 and 5 of the 16. The released code confuses channels and slots (see :class:`TVSRN`): as a result,
+  output slices 0 to 7 read slot 0, and slices 8 to 15 read slot 5, each from channel d % 8.
+* The last LayerNorm of each transformer has gain 0 on these channels, so the residual branches add nothing at
+  first.
+* The slice positions, which are added twice (to the tokens and in the global skip), are subtracted.
+* One unit of the head passes the result on; its bias keeps the LeakyReLU in its linear range.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from ThickToThinSRLib.networks.through_plane import slice_positions
 from ThickToThinSRLib.networks.tvsrn import PATCH, TVSRN
 
 _PIXELS = PATCH * PATCH
-# Scale of what the spare channels carry, so that it is as large as the image itself.
+# Scale of the spare channels, so that their values are as large as those of the image.
 _FEATURE_GAIN = 6.0
 
 
 @torch.no_grad()
 def start_as_interpolation(network: TVSRN, matrix: torch.Tensor, small: float = 1e-3) -> None:
-    """Let `network` return ``matrix @ slices``, plus the random rest of its head scaled to `small`.
+    """Let `network` return ``matrix @ slices``, plus a small contribution of the other weights of its head.
 
     Parameters
     ----------
     network : TVSRN
-        Of the released shape: depth 4, 8 channels, 16 slots. Its weights are overwritten in place.
+        Network of the released shape: depth 4, 8 channels, 16 slots. Its weights are overwritten in place.
     matrix : Tensor, shape (16, 4)
-        Thin slices 0 to 15 from the thick slices at 0, 5, 10 and 15.
+        Gives thin slices 0 to 15 from the thick slices at 0, 5, 10 and 15.
     small : float
-        Standard deviation of the head's other weights; 0 gives the interpolation exactly.
+        Standard deviation of these other weights; 0 gives the interpolation exactly.
     """
     depth, channels, slots = network.depth, network.channels, network.slices
     identity = torch.eye(_PIXELS)
@@ -46,7 +46,7 @@ def start_as_interpolation(network: TVSRN, matrix: torch.Tensor, small: float = 
     network.patch_projection.bias.zero_()
     network.encoder.norm_out.weight[:slots] = 0
     network.through_plane.stack.norm_out.weight.zero_()
-    # The channels that the head reads of the in-plane decoder, after the mix-up.
+    # The channels of the in-plane decoder that the head reads.
     first, second = 0, network.factor * channels // slots
     read = torch.zeros(channels, slots, dtype=torch.bool)
     read[[first, second]] = True
@@ -63,9 +63,10 @@ def start_as_interpolation(network: TVSRN, matrix: torch.Tensor, small: float = 
 
 @torch.no_grad()
 def add_features(network: TVSRN) -> None:
-    """Fill the 16 spare channels with differences between slices and in-plane high-passes.
+    """Fill the 16 spare channels with differences between slices and in-plane high-pass filters.
 
-    They do not reach the output until the network learns to use them, which is faster than finding them.
+    They have no effect on the output until the network learns to use them. That is faster than learning the
+    filters themselves.
     """
     identity = torch.eye(_PIXELS)
     high_pass = identity - torch.full((_PIXELS, _PIXELS), 1 / _PIXELS)
@@ -90,13 +91,13 @@ def add_features(network: TVSRN) -> None:
 
 
 def _projection(network: TVSRN) -> torch.Tensor:
-    """The patch projection's weights as (channel, pixel, thick slice, pixel); writing to it changes them."""
+    """View of the patch projection's weights as (channel, pixel, thick slice, pixel)."""
     shape = (network.depth * network.channels, _PIXELS, network.depth, _PIXELS)
     return network.patch_projection.weight.view(shape)
 
 
 def _difference(rows: int, columns: int) -> torch.Tensor:
-    """(64, 64): each pixel's neighbour so many rows and columns away, minus the pixel, within the patch."""
+    """Matrix (64, 64): the neighbour at an offset of rows and columns minus the pixel, within a patch."""
     index = torch.arange(_PIXELS).view(PATCH, PATCH)
     moved = torch.zeros(_PIXELS, _PIXELS)
     for y in range(PATCH):

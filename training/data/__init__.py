@@ -1,1 +1,1 @@
-"""Pairs of thick and thin scans: where they lie, whether they fit, how they are read fast."""
+"""Pairs of thick and thin scans: finding them, checking that they fit, reading them fast."""

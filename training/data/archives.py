@@ -1,4 +1,4 @@
-"""The downloaded archives of RPLHR-CT (Zenodo record 17239183): verified and unpacked."""
+"""The downloaded archives of RPLHR-CT (Zenodo record 17239183): verification and unpacking."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ThickToThinSRLib.errors import UserError
-from ThickToThinSRLib.io.volume_files import replacing
+from ThickToThinSRLib.io.replacing import replacing
 
 RELEASED_COUNTS = {"train": 100, "val": 50, "test": 100}
 _MEMBER = re.compile(r"(?:^|/)(?:(train|val|test)/)?(1mm|5mm)/([^/]+\.nii(?:\.gz)?)$", re.IGNORECASE)
@@ -20,21 +20,24 @@ _MEMBER = re.compile(r"(?:^|/)(?:(train|val|test)/)?(1mm|5mm)/([^/]+\.nii(?:\.gz
 def unpack_archives(
     folder: Path, target: Path, expected: dict[str, int] | None, say: Callable[[str], None] = print
 ) -> None:
-    """Unpack every zip archive of `folder` into ``target/{split}/{1mm,5mm}``, its checksums verified.
+    """Verify every zip archive of `folder` and unpack it into ``target/{split}/{1mm,5mm}``.
 
-    Files that are there already with the right length and checksum are kept, so that an interrupted run goes
-    on.
+    Files that exist already with the right length and checksum are not unpacked again.
 
     Parameters
     ----------
+    folder, target : Path
+        Folder of the archives, and folder of the unpacked files.
     expected : dict, optional
-        Number of cases that each split must have (:data:`RELEASED_COUNTS`); None: any.
+        Number of cases that each split must have (:data:`RELEASED_COUNTS`); None: any number.
+    say : callable
+        Takes a line for each file.
 
     Raises
     ------
     UserError
-        If there is no archive, one is cut off or damaged (its name and member are given), a number of cases
-        is wrong, or the disk has not enough room.
+        If there is no archive, one is truncated or damaged (the message names archive and file), the number
+        of cases is wrong, or the disk has too little free space.
     """
     archives = sorted(folder.glob("*.zip"))
     if not archives:
@@ -43,13 +46,13 @@ def unpack_archives(
     places = {member.place for member in members}
     for split, number in (expected or {}).items():
         for kind in ("1mm", "5mm"):
-            found = sum(place.startswith(f"{split}/{kind}/") for place in places)
-            if found != number:
+            count = sum(place.startswith(f"{split}/{kind}/") for place in places)
+            if count != number:
                 raise UserError(
-                    f"{folder}: {found} {kind} files for {split}, not {number}; is an archive missing? "
-                    "(--any-count takes what is there)"
+                    f"{folder}: {count} {kind} files for {split}, not {number}; is an archive missing? "
+                    "(--any-count accepts any number)"
                 )
-    _check_room(target, sum(m.info.file_size for m in members if not (target / m.place).is_file()))
+    _check_free_space(target, sum(m.info.file_size for m in members if not (target / m.place).is_file()))
     for number, member in enumerate(members, start=1):
         _extract(member, target / member.place)
         say(f"unpacked {number}/{len(members)} {member.place}")
@@ -70,7 +73,7 @@ def _members(path: Path) -> list[_Member]:
             infos = archive.infolist()
     except (zipfile.BadZipFile, OSError) as error:
         raise UserError(f"{path}: damaged or incomplete archive ({error}); download it again") from error
-    found = []
+    members = []
     for info in infos:
         match = _MEMBER.search(info.filename)
         if match is None or "__MACOSX" in info.filename:
@@ -78,10 +81,10 @@ def _members(path: Path) -> list[_Member]:
         split = (match[1] or next((s for s in RELEASED_COUNTS if s in path.stem.lower()), "")).lower()
         if not split:
             raise UserError(f"{path}: neither its name nor {info.filename} says train, val or test")
-        found.append(_Member(path, info, f"{split}/{match[2].lower()}/{match[3]}"))
-    if not found:
+        members.append(_Member(path, info, f"{split}/{match[2].lower()}/{match[3]}"))
+    if not members:
         raise UserError(f"{path}: holds no {{1mm,5mm}}/*.nii.gz; is it an archive of RPLHR-CT?")
-    return found
+    return members
 
 
 def _extract(member: _Member, target: Path) -> None:
@@ -110,7 +113,7 @@ def _crc(path: Path) -> int:
     return value
 
 
-def _check_room(target: Path, needed: int) -> None:
+def _check_free_space(target: Path, needed: int) -> None:
     parent = next(folder for folder in [target, *target.parents] if folder.exists())
     free = shutil.disk_usage(parent).free
     if needed > free:

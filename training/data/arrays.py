@@ -1,8 +1,7 @@
-"""Prepared data: arrays in HU that are mapped into memory, so that an epoch is not spent on unpacking.
+"""Prepared data: arrays in HU that are mapped into memory, so that training spends no time on unpacking.
 
-A folder holds for each split ``CASE.thick.npy`` and ``CASE.thin.npy`` (slices, rows, columns; int16 where
-the HU are whole numbers, else float32) and ``index.json`` with the split, the geometry and where the data
-came from.
+For each split a folder holds ``CASE.thick.npy`` and ``CASE.thin.npy`` (slices, rows, columns; int16 if all HU
+are whole numbers, else float32). ``index.json`` has splits, geometry and origin of the data.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from ThickToThinSRLib.errors import UserError
-from ThickToThinSRLib.io.volume_files import replacing
+from ThickToThinSRLib.io.replacing import replacing
 from ThickToThinSRLib.volume import Volume, cast
 
-from .cases import INDEX, Case, Pair
+from .cases import INDEX, Case, ScanPair
 from .checks import check_pair
 
 
@@ -35,10 +34,24 @@ def prepare_cases(
     skip_bad: bool = False,
     say: Callable[[str], None] = print,
 ) -> dict:
-    """Check all pairs and write them as arrays with their index; returns the index.
+    """Check all pairs and write them as arrays with an index; returns the index.
 
-    Cases that `target` holds already are not read again. With faulty ones every one is named at the end, and
-    no index is written unless `skip_bad`.
+    Parameters
+    ----------
+    cases : iterable of Case
+        Cases in any layout.
+    target : Path
+        Folder of the arrays. Cases that it holds already are not read again.
+    factor : int
+        Upsampling factor.
+    origin : str
+        The data set, for the index.
+    workers : int
+        Number of processes.
+    skip_bad : bool
+        Leave faulty cases out. Otherwise all cases are tried, but no index is written.
+    say : callable
+        Takes a line for each case.
 
     Raises
     ------
@@ -59,7 +72,7 @@ def prepare_cases(
                 say(f"{number}/{len(cases)} {entry['split']} {entry['name']} ({entry['scales']})")
     if faults and not skip_bad:
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-        raise UserError(f"{faults[0]}{more}; mend or remove it, or leave such cases out with --skip-bad")
+        raise UserError(f"{faults[0]}{more}; repair or remove it, or skip such cases with --skip-bad")
     if not entries:
         raise UserError(f"{target}: no case to prepare")
     return write_index(target, entries, factor, origin)
@@ -78,16 +91,17 @@ def prepare_case(case: Case, target: Path, factor: int) -> dict:
     marker = target / case.split / f"{case.name}.json"
     stamp = [_stamp(case.thick), _stamp(case.thin), factor]
     with contextlib.suppress(OSError, ValueError, KeyError):
-        kept = json.loads(marker.read_text(encoding="utf-8"))
-        if kept["stamp"] == stamp and all((target / kept["entry"][k]["file"]).is_file() for k in _KINDS):
-            return kept["entry"]
+        before = json.loads(marker.read_text(encoding="utf-8"))
+        files = [target / before["entry"][kind]["file"] for kind in _KINDS]
+        if before["stamp"] == stamp and all(file.is_file() for file in files):
+            return before["entry"]
     entry = write_pair(target, case.name, case.split, case.read(), factor)
     with replacing(marker, ".json") as temporary:
         temporary.write_text(json.dumps({"stamp": stamp, "entry": entry}), encoding="utf-8")
     return entry
 
 
-def write_pair(target: Path, name: str, split: str, pair: Pair, factor: int) -> dict:
+def write_pair(target: Path, name: str, split: str, pair: ScanPair, factor: int) -> dict:
     """Check a pair in memory and write its arrays; returns its entry in the index."""
     check_pair(name, pair, factor)
     (target / split).mkdir(parents=True, exist_ok=True)
@@ -119,14 +133,14 @@ def _prepare_or_fault(case: Case, target: Path, factor: int) -> tuple[dict | Non
 
 
 def _compact(voxels: np.ndarray) -> np.ndarray:
-    """int16 where that loses nothing within any scanner's range, else float32."""
+    """int16 if that loses nothing within any scanner's range, else float32."""
     if voxels.dtype.kind in "iu":
         return cast(voxels, np.int16)
     whole = all(bool(np.all(plane == np.rint(plane))) for plane in voxels)
     return cast(voxels, np.int16) if whole else voxels.astype(np.float32)
 
 
-def _scales(pair: Pair) -> str:
+def _scales(pair: ScanPair) -> str:
     words = {"hu": "HU", "unit": "[0, 1]"}
     thick, thin = (words[scale] for scale in pair.scales)
     return f"intensity {thin}" if thick == thin else f"intensity thick {thick}, thin {thin}"
@@ -139,7 +153,7 @@ def _stamp(path: Path) -> list:
 
 @contextlib.contextmanager
 def _mapping(workers: int):
-    """`map`, over processes where there are to be several."""
+    """`map`, over several processes if `workers` is 2 or more."""
     if workers < 2:
         yield map
         return

@@ -1,9 +1,9 @@
-"""Where the pairs of a data set lie on disk. Three layouts are known:
+"""The pairs of a data set on disk. Three layouts are known:
 
 * *rplhr*: ``{train,val,test}/{1mm,5mm}/CASE.nii.gz`` (or a folder of DICOM files as CASE);
 * *paired*: ``HD_1mm/CASE.nii.gz``, ``HD_5mm/CASE.nii.gz`` and a JSON file with the lists ``train``, ``val``,
   ``test`` (that of CTH-Net);
-* *prepared*: what ``python -m training.prepare`` writes, arrays that need no unpacking.
+* *prepared*: arrays that ``python -m training.prepare`` writes, which need no unpacking.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ThickToThinSRLib.enhance import read_input
 from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.intensity import detect_intensity, to_hu
+from ThickToThinSRLib.io.reading import read_input
 from ThickToThinSRLib.io.volume_files import SUFFIXES
 from ThickToThinSRLib.volume import Volume, through_plane_axis
 
@@ -25,8 +25,16 @@ INDEX = "index.json"
 
 
 @dataclass(frozen=True)
-class Pair:
-    """A thick and a thin scan of one patient in HU, and the scales in which their files hold them."""
+class ScanPair:
+    """A thick and a thin scan of one patient in HU.
+
+    Attributes
+    ----------
+    thick, thin : Volume
+        Slices along the first array axis.
+    scales : tuple of {"hu", "unit"}
+        Intensity scales of both files.
+    """
 
     thick: Volume
     thin: Volume
@@ -39,12 +47,14 @@ class Case:
 
     Attributes
     ----------
-    name, split : str
-        Of the patient, and train, val or test.
+    name : str
+        Name of the patient.
+    split : {"train", "val", "test"}
+        What the case is used for.
     thick, thin : Path
         Volume files, DICOM folders or prepared arrays.
     geometry : dict, optional
-        Of prepared arrays: for ``thick`` and ``thin`` their spacing, origin and direction.
+        For prepared arrays: shape, spacing, origin and direction of ``thick`` and ``thin``.
     """
 
     name: str
@@ -53,8 +63,8 @@ class Case:
     thin: Path
     geometry: dict | None = None
 
-    def read(self) -> Pair:
-        """The pair in HU; prepared arrays are mapped, not read.
+    def read(self) -> ScanPair:
+        """The pair in HU; prepared arrays are mapped into memory, not read.
 
         Raises
         ------
@@ -63,17 +73,16 @@ class Case:
         """
         try:
             if self.geometry is not None:
-                parts = [self._mapped(kind, path) for kind, path in self._files()]
-                return Pair(*parts)
+                return ScanPair(*(self._mapped(kind, path) for kind, path in self._files()))
             volumes = _axial(*(read_input(path) for _, path in self._files()))
         except UserError as error:
             raise UserError(f"case {self.name}: {error}") from error
         scales = tuple(detect_intensity(volume.voxels) for volume in volumes)
         thick, thin = (
-            replace(volume, voxels=_whole(to_hu(volume.voxels))) if scale == "unit" else volume
+            replace(volume, voxels=_rounded_if_whole(to_hu(volume.voxels))) if scale == "unit" else volume
             for volume, scale in zip(volumes, scales, strict=True)
         )
-        return Pair(thick, thin, scales)
+        return ScanPair(thick, thin, scales)
 
     def _files(self):
         return ("thick", self.thick), ("thin", self.thin)
@@ -90,7 +99,7 @@ class Case:
 
 
 def find_cases(folder: Path) -> tuple[str, list[Case]]:
-    """The layout of a data set and its cases, by split and name.
+    """The layout of a data set and its cases, in the order of split and name.
 
     Raises
     ------
@@ -113,7 +122,7 @@ def find_cases(folder: Path) -> tuple[str, list[Case]]:
 
 
 def cases_of(folder: Path, split: str) -> list[Case]:
-    """The cases of one split; UserError if there is none."""
+    """The cases of one split; raises UserError if there is none."""
     layout, cases = find_cases(folder)
     chosen = [case for case in cases if case.split == split]
     if not chosen:
@@ -139,37 +148,37 @@ def _prepared(folder: Path) -> list[Case]:
 
 
 def _rplhr(folder: Path) -> list[Case]:
-    found = []
+    cases = []
     for split in SPLITS:
         thick, thin = (_volumes(folder / split / kind) for kind in ("5mm", "1mm"))
         _check_partners(folder / split, thick, thin)
-        found += [Case(name, split, thick[name], thin[name]) for name in sorted(thick)]
-    return found
+        cases += [Case(name, split, thick[name], thin[name]) for name in sorted(thick)]
+    return cases
 
 
 def _paired(folder: Path) -> list[Case]:
     thick, thin = (_volumes(folder / kind) for kind in ("HD_5mm", "HD_1mm"))
     split = _split_file(folder)
-    found: list[Case] = []
+    cases: list[Case] = []
     for name in SPLITS:
         for case in split.get(name, []):
-            case = case if case in thick else _stem(Path(case))
+            case = case if case in thick else stem(Path(case))
             if case not in thick or case not in thin:
                 lacking = "HD_5mm" if case not in thick else "HD_1mm"
                 raise UserError(f"{folder}: case {case} of split {name!r} is missing in {lacking}")
-            found.append(Case(case, name, thick[case], thin[case]))
-    _check_once(folder, found)
-    return found
+            cases.append(Case(case, name, thick[case], thin[case]))
+    _check_listed_once(folder, cases)
+    return cases
 
 
-def _check_once(folder: Path, cases: list[Case]) -> None:
-    """No patient is trained and tested on, or counted twice."""
+def _check_listed_once(folder: Path, cases: list[Case]) -> None:
+    """Refuse a patient in two splits, or twice in one."""
     splits: dict[str, list[str]] = {}
     for case in cases:
         splits.setdefault(case.name, []).append(case.split)
-    for name, found in splits.items():
-        if len(found) > 1:
-            raise UserError(f"{folder}: case {name} is listed {len(found)} times ({', '.join(found)})")
+    for name, listed in splits.items():
+        if len(listed) > 1:
+            raise UserError(f"{folder}: case {name} is listed {len(listed)} times ({', '.join(listed)})")
 
 
 def _split_file(folder: Path) -> dict[str, list[str]]:
@@ -177,21 +186,22 @@ def _split_file(folder: Path) -> dict[str, list[str]]:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise UserError(f"{path}: no JSON ({error})") from error
+            raise UserError(f"{path}: is not valid JSON ({error})") from error
         if isinstance(content, dict) and all(isinstance(content.get(split), list) for split in SPLITS):
             return {split: [str(name) for name in content[split]] for split in SPLITS}
     raise UserError(f"{folder}: needs a JSON file with the lists train, val and test")
 
 
 def _volumes(folder: Path) -> dict[str, Path]:
-    """Volume files and DICOM folders of a folder by their names without suffix."""
+    """Volume files and DICOM folders in a folder, by their names without suffix."""
     if not folder.is_dir():
         return {}
     paths = [p for p in folder.iterdir() if not p.name.startswith(".")]
-    return {_stem(p): p for p in paths if p.is_dir() or p.name.lower().endswith(SUFFIXES)}
+    return {stem(p): p for p in paths if p.is_dir() or p.name.lower().endswith(SUFFIXES)}
 
 
-def _stem(path: Path) -> str:
+def stem(path: Path) -> str:
+    """File name without the suffix of a volume file."""
     for suffix in SUFFIXES:
         if path.name.lower().endswith(suffix):
             return path.name[: -len(suffix)]
@@ -206,8 +216,8 @@ def _check_partners(folder: Path, thick: dict, thin: dict) -> None:
 
 
 def _axial(thick: Volume, thin: Volume) -> list[Volume]:
-    """Both scans with their slices along the last index axis, whichever it was in the files."""
-    axis = through_plane_axis(thick)  # thin slices may be spaced as their pixels are
+    """Both scans with their slices along the last index axis, whatever axis they have in the files."""
+    axis = through_plane_axis(thick)  # the spacing of thin slices may equal that of their pixels
     if axis == 2:
         return [thick, thin]
     order = [a for a in range(3) if a != axis] + [axis]
@@ -223,7 +233,7 @@ def _axial(thick: Volume, thin: Volume) -> list[Volume]:
     ]
 
 
-def _whole(hu: np.ndarray) -> np.ndarray:
-    """HU that single precision on [0, 1] moved a little off a whole number, put back."""
+def _rounded_if_whole(hu: np.ndarray) -> np.ndarray:
+    """HU rounded to whole numbers, if only the single precision of [0, 1] moved them a little off."""
     rounded = np.rint(hu)
     return rounded.astype(np.int16) if np.abs(hu - rounded).max() < 0.02 else hu.astype(np.float32)

@@ -1,4 +1,4 @@
-"""What a pair must fulfil before it is trained or tested on."""
+"""Checks of a pair before it is used for training or evaluation."""
 
 from __future__ import annotations
 
@@ -7,25 +7,34 @@ import numpy as np
 from ThickToThinSRLib.errors import UserError
 
 from .alignment import measure_alignment
-from .cases import Pair
+from .cases import ScanPair
 
 _LEAST_SPAN_HU = 200.0
 _SPACING_TOLERANCE = 0.02
 
 
-def check_pair(name: str, pair: Pair, factor: int) -> None:
-    """Refuse a pair whose scans do not lie over each other.
+def check_pair(name: str, pair: ScanPair, factor: int) -> None:
+    """Refuse a pair whose scans do not match.
+
+    Parameters
+    ----------
+    name : str
+        The case, for messages.
+    pair : ScanPair
+        Scans in HU.
+    factor : int
+        Upsampling factor.
 
     Raises
     ------
     UserError
-        If in-plane sizes differ, the thin scan has not ``factor (L - 1) + 1`` slices, the values are not HU,
-        the files' spacings contradict the factor, or the slices are displaced, reversed or of another
-        patient; the message names the case and the numbers measured.
+        If the in-plane sizes differ, L thick slices do not come with ``factor (L - 1) + 1`` thin ones, the
+        values are not HU, the spacings contradict the factor, or the slices are displaced, reversed or of
+        another patient. The message names the case and the measured numbers.
     """
     thick, thin = pair.thick.voxels, pair.thin.voxels
     if len(thick) < 2:
-        raise UserError(f"case {name}: a single thick slice; two are needed at least")
+        raise UserError(f"case {name}: a single thick slice; at least two are needed")
     if thick.shape[1:] != thin.shape[1:]:
         raise UserError(
             f"case {name}: in-plane sizes differ, thick {_size(thick)} against thin {_size(thin)} pixels"
@@ -45,7 +54,7 @@ def check_pair(name: str, pair: Pair, factor: int) -> None:
 
 
 def _check_values(name: str, kind: str, voxels: np.ndarray) -> None:
-    """Every CT holds fat or air; stored values without rescaling, and [0, 1] that overshoots, do not."""
+    """Refuse stored values without rescaling, and [0, 1] with overshoot: both lack the HU of fat and air."""
     low, high = float(voxels.min()), float(voxels.max())
     if low >= 0 or high - low < _LEAST_SPAN_HU:
         raise UserError(
@@ -53,8 +62,8 @@ def _check_values(name: str, kind: str, voxels: np.ndarray) -> None:
         )
 
 
-def _check_spacings(name: str, pair: Pair, factor: int) -> None:
-    """Of files that carry their spacing."""
+def _check_spacings(name: str, pair: ScanPair, factor: int) -> None:
+    """Refuse spacings that contradict the pair, where both files have their spacing."""
     thick, thin = pair.thick.spacing, pair.thin.spacing
     if (1, 1, 1) in (tuple(thick), tuple(thin)):
         return

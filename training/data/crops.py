@@ -1,8 +1,8 @@
 """Random crops of prepared pairs, as the authors of TVSRN draw them.
 
-Which crop comes at which step follows from the seed and the step's number alone, however many processes and
-loader workers share the work. So an interrupted run goes on as if nothing had been, and two processes see
-together what one with the double batch sees.
+Seed and step number alone decide the crop of a step, however many processes and loader workers share the
+work. So an interrupted run continues with the same crops, and two processes together see the same crops as
+one process with twice the batch.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.intensity import to_unit
 from ThickToThinSRLib.networks.registry import WindowSpec
 
-from .cases import Case, Pair
+from ..ranks import Ranks
+from .cases import Case, ScanPair
 
 
 @dataclass(frozen=True)
@@ -27,15 +28,15 @@ class CropPlan:
     Attributes
     ----------
     side : int
-        In-plane size in pixels.
+        In-plane size, pixels.
     flip : float
         Probability of a flip from left to right.
     per_case : int
-        Crops of each case in an epoch; one in the released code.
+        Crops of each case in an epoch (1 in the released code).
     seed : int
         Decides order, places and flips.
     fixed : bool
-        The same crop always: to see whether a network can learn it by heart.
+        Always the same crop, to see whether a network can memorize it.
     """
 
     side: int
@@ -46,19 +47,26 @@ class CropPlan:
 
 
 class Crops(torch.utils.data.Dataset):
-    """Pairs of crops by their number n = 0, 1, 2, ... without end; an epoch is ``len(self)`` of them.
+    """Pairs of crops by their number 0, 1, 2, ... without end; an epoch has ``len(self)`` of them.
 
     Parameters
     ----------
     cases : sequence of Case
-        Prepared ones, so that a crop is read without the rest of its volume.
+        Prepared cases, so that a crop is read without the rest of its volume.
     window : WindowSpec
-        Of the network: how many thick slices it reads, which thin ones it predicts.
+        How many thick slices the network reads, and which thin slices it predicts.
+    plan : CropPlan
+        How crops are drawn.
+
+    Raises
+    ------
+    UserError
+        If a case is smaller than a crop.
     """
 
     def __init__(self, cases: Sequence[Case], window: WindowSpec, plan: CropPlan):
         self.cases, self.window, self.plan = list(cases), window, plan
-        self.pairs: dict[int, Pair] = {}
+        self.pairs: dict[int, ScanPair] = {}
         for case in self.cases:
             shape = case.geometry["thick"]["shape"]
             if shape[0] < window.depth or min(shape[1:]) < plan.side:
@@ -72,7 +80,7 @@ class Crops(torch.utils.data.Dataset):
         return len(self.cases) * self.plan.per_case
 
     def __getitem__(self, number: int) -> tuple[torch.Tensor, torch.Tensor, str]:
-        """Thick (1, D, side, side) and thin (1, outputs, side, side) in [0, 1], and where they are from."""
+        """Thick (1, D, side, side) and thin (1, outputs, side, side) in [0, 1], and where they come from."""
         epoch, place = divmod(0 if self.plan.fixed else int(number), len(self))
         order = np.random.default_rng([self.plan.seed, epoch]).permutation(len(self))
         index = int(order[place]) % len(self.cases)
@@ -82,11 +90,11 @@ class Crops(torch.utils.data.Dataset):
         return self._crop(self.pairs[index], self.cases[index].name, rng)
 
     def _crop(
-        self, pair: Pair, name: str, rng: np.random.Generator
+        self, pair: ScanPair, name: str, rng: np.random.Generator
     ) -> tuple[torch.Tensor, torch.Tensor, str]:
         window, side = self.window, self.plan.side
         slices, height, width = pair.thick.voxels.shape
-        # As released: never at the last possible slice.
+        # As in the released code: never at the last possible slice.
         z = int(rng.integers(0, max(1, slices - window.depth)))
         y, x = (int(rng.integers(0, size - side + 1)) for size in (height, width))
         plane = (slice(y, y + side), slice(x, x + side))
@@ -99,29 +107,33 @@ class Crops(torch.utils.data.Dataset):
 
 
 class StepSampler(torch.utils.data.Sampler):
-    """The numbers of the crops of each step from `first` to `last`, for one process of several.
+    """Numbers of the crops of each step, for one process of several.
 
     Parameters
     ----------
+    steps : range
+        The steps to do.
     batch : int
-        Crops that one process takes at a step.
-    steps_per_epoch : int
-        Where the crops of an epoch do not fill its last step, those of the next epoch's start fill it.
+        Crops of one process in a step.
+    ranks : Ranks
+        This process among the others.
+    crops_per_epoch : int
+        Crops of an epoch, for all processes together. If they do not fill the epoch's last step, the first
+        crops of the next epoch fill it.
     """
 
-    def __init__(
-        self, first: int, last: int, batch: int, rank: int, world: int, steps_per_epoch: int, epoch: int
-    ):
-        self.first, self.last, self.batch, self.rank, self.world = first, last, batch, rank, world
-        self.steps_per_epoch, self.epoch = steps_per_epoch, epoch
+    def __init__(self, steps: range, batch: int, ranks: Ranks, crops_per_epoch: int):
+        self.steps, self.batch, self.ranks, self.crops_per_epoch = steps, batch, ranks, crops_per_epoch
 
     def __len__(self) -> int:
-        return self.last - self.first
+        return len(self.steps)
 
     def __iter__(self) -> Iterator[list[int]]:
-        for step in range(self.first, self.last):
-            epoch, place = divmod(step, self.steps_per_epoch)
-            start = epoch * self.epoch + (place * self.world + self.rank) * self.batch
+        steps_per_epoch = -(-self.crops_per_epoch // (self.batch * self.ranks.world))
+        for step in self.steps:
+            epoch, place = divmod(step, steps_per_epoch)
+            share = place * self.ranks.world + self.ranks.rank
+            start = epoch * self.crops_per_epoch + share * self.batch
             yield list(range(start, start + self.batch))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from ThickToThinSRLib.intensity import to_unit
 from ThickToThinSRLib.io.volume_files import write_volume
 from ThickToThinSRLib.phantom import thorax
+from ThickToThinSRLib.volume import Volume
 
 from .cases import SPLITS
 
@@ -20,16 +22,20 @@ def write_lookalike(
     thick_slices: int = 9,
     seed: int = 0,
 ) -> None:
-    """Write ``{train,val,test}/{1mm,5mm}/CT*.nii.gz``, float32 in [0, 1]: every case another person.
+    """Write ``{train,val,test}/{1mm,5mm}/CT*.nii.gz``, float32 in [0, 1]: each case is another person.
 
     Parameters
     ----------
+    target : Path
+        Folder to write.
     cases : 3 ints
         Number of cases of each split.
     side : int
-        Pixels of a slice's side; the field of view stays that of a chest.
+        Rows and columns of a slice; the field of view is always that of a chest.
     thick_slices : int
-        Slices of 5 mm; the thin ones are ``5 (thick_slices - 1) + 1``.
+        Number of 5 mm slices; there are ``5 (thick_slices - 1) + 1`` thin ones.
+    seed : int
+        Decides the persons.
     """
     pixel = 320.0 / side
     person = seed
@@ -49,9 +55,7 @@ def write_lookalike(
             person += 1
 
 
-def _as_rplhr(scan):
-    """Clipped to the networks' window and scaled to [0, 1] in single precision."""
-    from dataclasses import replace
-
+def _as_rplhr(scan: Volume) -> Volume:
+    """The scan clipped to the networks' window and scaled to [0, 1] in single precision."""
     voxels = np.clip(to_unit(scan.voxels.astype(np.float64)), 0, 1).astype(np.float32)
     return replace(scan, voxels=voxels)

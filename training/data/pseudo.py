@@ -1,4 +1,4 @@
-"""Pseudo pairs: thick slices made from thin ones by the slice profile."""
+"""Pseudo pairs: thick slices simulated from thin ones."""
 
 from __future__ import annotations
 
@@ -8,19 +8,28 @@ from ThickToThinSRLib.acquisition import Acquisition, sampling_matrix
 from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.volume import Volume, through_plane_axis
 
-from .cases import Pair
+from .cases import ScanPair
 
 
-def pseudo_pair(scan: Volume, factor: int = 5, profile: str = "box") -> Pair:
-    """The pair of a thin scan and contiguous slices `factor` times as thick, made from it.
+def pseudo_pair(scan: Volume, factor: int = 5, profile: str = "box") -> ScanPair:
+    """A thin scan, paired with contiguous slices `factor` times as thick that are simulated from it.
 
-    Both begin at the same place: thick slice i is centred on thin slice ``factor i``. Thin slices at the ends
-    that no thick slice's whole profile reaches are left out.
+    Thick slice i is centred on thin slice ``factor i`` of the pair. Thin slices at the ends are left out,
+    where the profile of a thick slice would not lie inside the scan.
 
     Parameters
     ----------
     scan : Volume
-        Thin slices in HU; they are put first in the result.
+        Thin slices in HU, along any axis.
+    factor : int
+        Upsampling factor.
+    profile : {"box", "gaussian", "trapezoid"}
+        Slice profile.
+
+    Returns
+    -------
+    ScanPair
+        With the slices along the first array axis.
 
     Raises
     ------
@@ -40,12 +49,12 @@ def pseudo_pair(scan: Volume, factor: int = 5, profile: str = "box") -> Pair:
         used = np.flatnonzero(row)
         block = thin[used[0] : used[-1] + 1].astype(np.float64)
         thick[index] = np.rint(np.tensordot(row[used[0] : used[-1] + 1], block, axes=1))
-    kept = np.ascontiguousarray(thin[margin : margin + factor * (count - 1) + 1])
+    covered = np.ascontiguousarray(thin[margin : margin + factor * (count - 1) + 1])
     order = [a for a in range(3) if a != axis] + [axis]
     direction = scan.direction[:, order]
     origin = tuple(np.asarray(scan.origin) + margin * step * direction[:, 2])
     in_plane = [scan.spacing[a] for a in order[:2]]
-    return Pair(
+    return ScanPair(
         Volume(thick, (*in_plane, factor * step), origin, direction, slice_axis=2),
-        Volume(kept, (*in_plane, step), origin, direction, slice_axis=2),
+        Volume(covered, (*in_plane, step), origin, direction, slice_axis=2),
     )

@@ -1,1 +1,1 @@
-"""Systems measured on pairs: by the authors' protocol and seamless; statistics, tables and figures."""
+"""Evaluation of systems on pairs by two protocols, with statistics, tables and figures."""

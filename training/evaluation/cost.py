@@ -1,4 +1,4 @@
-"""What a prediction costs: operations of its network and memory."""
+"""The cost of a prediction: operations of its network, and memory."""
 
 from __future__ import annotations
 
@@ -7,26 +7,29 @@ import copy
 import ctypes
 from collections import Counter
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class Work:
     """Operations of the networks that predict within a ``with`` block.
 
-    Every call of a network of the registry is noted with the sizes that it read, so that the windows are
-    those that the tiling really ran; training, as in an adaptation, is not noted. A tile that precision
-    ``auto`` tries both ways counts once where the network reads it as it is: those of a fixed factor.
+    Every call of a network of the registry is recorded with its input sizes, so that exactly the windows that
+    were run are counted. Calls in training, as in an adaptation, are not recorded. If precision ``auto``
+    tries a tile twice, it counts once for networks of a fixed factor, since these read the tile itself.
 
-    The operations are counted by PyTorch's counter on a copy of the network without numbers (device
-    ``meta``), at the true sizes: attention over a whole tile grows with the square of its pixels. Products
-    alone count, a multiplication and an addition are two. Attention counts as plain products over the tokens
-    of each window. That CTH-Net's windows of 8 tokens are taken two at a time on a CPU, with zeros between
-    them, is not counted (0.1 % of its work).
+    PyTorch's counter counts the operations on a copy of the network without numbers (device ``meta``) at the
+    true sizes, because attention over a whole tile grows with the square of its pixels. Only products are
+    counted: a multiplication and an addition are two operations. Attention counts as plain products over the
+    tokens of each window. On a CPU, CTH-Net's windows of 8 tokens are computed in pairs with zeros between
+    them; this is not counted (0.1 % of its work).
 
     Parameters
     ----------
     name : str
-        Of the network's weights: what was counted for them is not counted again.
+        Name of the network's weights. Sizes that were counted for a name before are not counted again.
     """
 
     _known: ClassVar[dict[tuple, float]] = {}
@@ -35,32 +38,33 @@ class Work:
         self.name = name
         self.calls: Counter[tuple] = Counter()
         self.network = None
-        self._last = None
+        self._last_input = None
+        self._handle = None
 
     def __enter__(self) -> Work:
         from torch.nn.modules.module import register_module_forward_pre_hook
 
-        self._handle = register_module_forward_pre_hook(self._note)
+        self._handle = register_module_forward_pre_hook(self._record)
         return self
 
     def __exit__(self, *_):
         self._handle.remove()
-        self._last = None
+        self._last_input = None
 
-    def _note(self, module, inputs) -> None:
+    def _record(self, module, inputs) -> None:
         import torch
 
         from ThickToThinSRLib.networks.registry import NETWORKS
 
         if type(module) not in {entry.module for entry in NETWORKS.values()}:
             return
-        if torch.is_inference_mode_enabled() and inputs[0] is not self._last:
-            self.network, self._last = module, inputs[0]
+        if torch.is_inference_mode_enabled() and inputs[0] is not self._last_input:
+            self.network, self._last_input = module, inputs[0]
             self.calls[tuple(tuple(tensor.shape) for tensor in inputs)] += 1
 
     @property
     def gflop(self) -> float | None:
-        """All calls together; None where no network was called."""
+        """Operations of all calls together; None if no network was called."""
         if self.network is None:
             return None
         for shapes in self.calls:
@@ -69,7 +73,7 @@ class Work:
         return sum(count * self._known[self.name, shapes] for shapes, count in self.calls.items())
 
 
-def _counted(network, shapes: tuple) -> float:
+def _counted(network: nn.Module, shapes: tuple) -> float:
     """GFLOP of one call with inputs of these shapes."""
     import torch
     from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -79,23 +83,34 @@ def _counted(network, shapes: tuple) -> float:
 
     network = copy.deepcopy(network).to("meta")
     for module in network.modules():
-        # Sums, which are not counted, but whose places depend on numbers.
+        # These only add, so they do not count; but they depend on numbers, which the copy does not have.
         if isinstance(module, SwinBlock):
             module.masked = False
         if getattr(module, "mask_tokens", None) is not None:
             module.mask_tokens = None
     inputs = [torch.zeros(shape, device="meta") for shape in shapes]
-    # With gradients on and attention as plain products: fused kernels would not be counted.
+    # Gradients on and attention as plain products, because fused kernels would not be counted.
     with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         network(*inputs)
     return counter.get_total_flops() / 1e9
 
 
 class PeakMemory:
-    """Highest use of memory within a ``with`` block above that before it, MiB.
+    """Peak memory within a ``with`` block, above the memory in use before it.
 
-    On a CUDA GPU what PyTorch allocated there. On the CPU the resident memory of the process, as Linux tells
-    it (the peak is reset before, and what the C library holds ready is given back); None elsewhere.
+    On a CUDA GPU this is the memory that PyTorch allocated. On the CPU it is the resident memory of the
+    process according to Linux; the peak is reset before, and free memory of the C library is returned to the
+    system.
+
+    Parameters
+    ----------
+    device : str
+        Where the work is done.
+
+    Attributes
+    ----------
+    mib : float or None
+        Peak in MiB, after the block; None on systems other than Linux.
     """
 
     def __init__(self, device: str):
@@ -104,6 +119,7 @@ class PeakMemory:
         self.gpu = torch.cuda if device.startswith("cuda") and torch.cuda.is_available() else None
         self.device = device
         self.mib: float | None = None
+        self.before: float | None = None
 
     def __enter__(self) -> PeakMemory:
         if self.gpu:
@@ -121,7 +137,7 @@ class PeakMemory:
 
 
 def _reset_resident_peak() -> float | None:
-    """Resident MiB from which on the peak counts anew; None where the system does not do that."""
+    """Start a new peak; returns the resident MiB, or None if the system cannot do that."""
     with contextlib.suppress(OSError, AttributeError, TypeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)
     try:

@@ -1,4 +1,4 @@
-"""The three small planes of a case that are shown: axial, coronal and sagittal."""
+"""The small axial, coronal and sagittal planes of a case that a figure shows."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ _SIDE = 128  # pixels
 
 
 def crop_places(truth: np.ndarray, factor: int) -> dict[str, tuple]:
-    """Indices of the planes: where the scan changes most along the slices, between two thick ones.
+    """Indices of the planes: between two thick slices, where the scan changes most from slice to slice.
 
     Parameters
     ----------
     truth : ndarray, shape (N, H, W)
-        Thin slices.
+        Thin slices, HU.
+    factor : int
+        Upsampling factor.
     """
     slices, height, width = truth.shape
     side_y, side_x = min(_SIDE, height), min(_SIDE, width)
@@ -32,7 +34,7 @@ def crop_places(truth: np.ndarray, factor: int) -> dict[str, tuple]:
 
 
 def cut(hu: np.ndarray, places: dict[str, tuple]) -> dict[str, np.ndarray]:
-    """The planes of a volume (N, H, W), in whole HU."""
+    """The planes of a volume (N, H, W), rounded to whole HU."""
     limits = np.iinfo(np.int16)
     return {
         name: np.clip(np.rint(hu[place]), limits.min, limits.max).astype(np.int16)

@@ -1,4 +1,4 @@
-"""What is measured of one predicted case: a row of ``cases.csv``."""
+"""The measures of one predicted case: a row of ``cases.csv``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ThickToThinSRLib.evaluation.similarity import OFFICIAL_DROP, official_psnr,
 from ThickToThinSRLib.intensity import to_unit
 from ThickToThinSRLib.volume import Volume
 
-from ..data.cases import Pair
+from ..data.cases import ScanPair
 
 _DISTANCES = ("psnr_match", "psnr_near", "psnr_far")
 COLUMNS = (
@@ -25,66 +25,83 @@ COLUMNS = (
     "consistency_worst_slice_hu", "seconds", "peak_mib", "weights", "gflop", "tile",
 )  # fmt: skip
 _BODY_ABOVE_HU = -500
-_STEP_MM = 3.0  # the body is found on pixels about so far apart
+_STEP_MM = 3.0  # distance of the pixels on which the body is segmented
 
 
 @dataclass(frozen=True)
 class Truth:
-    """The thin slices of a case and what is derived from them once for all systems."""
+    """The thin slices of a case, and what is derived from them once for all systems."""
 
-    pair: Pair
+    pair: ScanPair
 
     @cached_property
     def hu(self) -> np.ndarray:
+        """Thin slices in HU."""
         return np.asarray(self.pair.thin.voxels)
 
     @cached_property
     def unit(self) -> np.ndarray:
+        """Thin slices on [0, 1], clipped."""
         return np.clip(to_unit(self.hu.astype(np.float32)), 0, 1)
 
     @cached_property
     def body(self) -> np.ndarray:
+        """Mask of the body."""
         return body_mask(self.pair.thin)
 
     @cached_property
     def lung(self) -> np.ndarray:
+        """Mask of the lungs."""
         return lung_mask(self.pair.thin)
 
     @property
     def factor(self) -> int:
+        """Upsampling factor."""
         return (len(self.hu) - 1) // (len(self.pair.thick.voxels) - 1)
 
 
 def measure(truth: Truth, hu: np.ndarray, protocol: str) -> dict[str, float | None]:
-    """Everything that a prediction (N, H, W) in HU is judged by.
+    """All measures of a prediction.
 
-    ``authors``: the first and last five slices are left out of PSNR, SSIM and errors. ``seamless``: nothing
-    is. PSNR and SSIM are the authors' in both: on [0, 1], clamped.
+    Parameters
+    ----------
+    truth : Truth
+        The true thin slices.
+    hu : ndarray, shape (N, H, W)
+        Predicted thin slices, HU.
+    protocol : {"authors", "seamless"}
+        ``authors`` leaves the first and last five slices out of all errors, ``seamless`` leaves nothing out.
+        PSNR and SSIM are defined as by the authors in both: on [0, 1], clipped.
+
+    Returns
+    -------
+    dict
+        Values by names of :data:`COLUMNS`.
     """
     drop = OFFICIAL_DROP if protocol == "authors" else 0
     estimate = np.clip(to_unit(hu), 0, 1)
     errors = slice_errors(truth.unit, estimate)
-    kept = np.zeros(len(hu), bool)
-    kept[drop : len(hu) - drop] = True
+    measured = np.zeros(len(hu), bool)
+    measured[drop : len(hu) - drop] = True
     row = {
         "psnr": official_psnr(truth.unit, estimate, drop),
         "ssim": official_ssim(truth.unit, estimate, drop),
     }
-    if truth.body[kept].any():
-        body = slice_errors(truth.unit, estimate, truth.body)[kept]
+    if truth.body[measured].any():
+        body = slice_errors(truth.unit, estimate, truth.body)[measured]
         row |= {"psnr_body": body.psnr(1.0), "bias_body_hu": HU_RANGE * body.bias}
     thick = len(truth.pair.thick.voxels)
     groups = distance_groups(len(hu), 1.0, thick, float(truth.factor))
     for name, (_, group) in zip(_DISTANCES, groups, strict=False):
-        chosen = group[kept[group]]
+        chosen = group[measured[group]]
         row[name] = errors[chosen].psnr(1.0) if len(chosen) else None
-    lung = truth.lung[kept]
+    lung = truth.lung[measured]
     if lung.any():
-        row["bias_lung_hu"] = HU_RANGE * slice_errors(truth.unit[kept], estimate[kept], lung).bias
+        row["bias_lung_hu"] = HU_RANGE * slice_errors(truth.unit[measured], estimate[measured], lung).bias
         for suffix, volume in (("", hu), ("_reference", truth.hu)):
-            # Whole HU in both: -950.4 would count as below -950 in a prediction, never in a scan.
-            found = densitometry(np.rint(volume[kept]), lung)
-            row[f"laa950{suffix}"], row[f"perc15{suffix}"] = found["laa950_percent"], found["perc15_hu"]
+            # Whole HU in both: a prediction can have -950.4, which is below -950; a scan cannot.
+            density = densitometry(np.rint(volume[measured]), lung)
+            row[f"laa950{suffix}"], row[f"perc15{suffix}"] = density["laa950_percent"], density["perc15_hu"]
     if protocol == "seamless":
         row |= _consistency(truth, hu)
     return row
@@ -93,22 +110,22 @@ def measure(truth: Truth, hu: np.ndarray, protocol: str) -> dict[str, float | No
 def _consistency(truth: Truth, hu: np.ndarray) -> dict[str, float]:
     thick = truth.pair.thick
     spacing = thick.spacing[2]
-    found = consistency.measure(hu, thick.voxels, Acquisition(spacing, spacing), spacing / truth.factor)
-    if found is None:
+    deviation = consistency.measure(hu, thick.voxels, Acquisition(spacing, spacing), spacing / truth.factor)
+    if deviation is None:
         return {}
     return {
-        "consistency_mean_hu": found.mean,
-        "consistency_p999_hu": found.percentile_99_9,
-        "consistency_worst_slice_hu": found.worst_slice,
+        "consistency_mean_hu": deviation.mean,
+        "consistency_p999_hu": deviation.percentile_99_9,
+        "consistency_worst_slice_hu": deviation.worst_slice,
     }
 
 
 def body_mask(scan: Volume) -> np.ndarray:
-    """The patient with what is inside, without air and table around: bool, shape (N, H, W) of the voxels."""
+    """Mask of the patient with all organs, without the table and the air around: bool, shape (N, H, W)."""
     hu = scan.voxels
     step = max(1, round(_STEP_MM / max(scan.spacing[:2])))
     coarse = hu[:, ::step, ::step] > _BODY_ABOVE_HU
-    coarse = ndimage.binary_opening(coarse, np.ones((1, 3, 3), bool))  # cuts sheets and tubes off
+    coarse = ndimage.binary_opening(coarse, np.ones((1, 3, 3), bool))  # removes sheets and tubes
     labels, count = ndimage.label(coarse)
     if not count:
         return np.zeros(hu.shape, bool)
@@ -118,12 +135,12 @@ def body_mask(scan: Volume) -> np.ndarray:
 
 
 def slice_similarity(truth: Truth) -> dict[str, list[float]]:
-    """PSNR of thick slices with the thin ones at their place (Match), 1 and 2 slices off (Near, Far)."""
+    """PSNR of thick slices and the thin ones at 0, 1 and 2 thin slices from them (Match, Near, Far)."""
     thick = np.clip(to_unit(np.asarray(truth.pair.thick.voxels, np.float32)), 0, 1)
-    found: dict[str, list[float]] = {"Match": [], "Near": [], "Far": []}
+    scores: dict[str, list[float]] = {"Match": [], "Near": [], "Far": []}
     for index, plane in enumerate(thick):
-        for distance, name in enumerate(found):
+        for distance, name in enumerate(scores):
             for place in {truth.factor * index - distance, truth.factor * index + distance}:
                 if 0 <= place < len(truth.unit):
-                    found[name].append(official_psnr(truth.unit[place][None], plane[None], 0))
-    return found
+                    scores[name].append(official_psnr(truth.unit[place][None], plane[None], 0))
+    return scores

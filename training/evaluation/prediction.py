@@ -1,38 +1,42 @@
-"""One system on one case, run as a user runs it, and what it cost."""
+"""One system on one case, run as a user runs it, and its cost."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 from ThickToThinSRLib.acquisition import Acquisition
 from ThickToThinSRLib.intensity import HU_WINDOW
-from ThickToThinSRLib.methods.registry import METHODS, Options
+from ThickToThinSRLib.methods.registry import METHODS
+from ThickToThinSRLib.methods.request import Request
+from ThickToThinSRLib.monitor import Monitor
+from ThickToThinSRLib.settings import Settings
 
-from ..data.cases import Pair
+from ..data.cases import ScanPair
 from .cost import PeakMemory, Work
 from .systems import System
 
-AUTHORS_TILE = 256  # pixels: side of the tiles of the released test loops
+AUTHORS_TILE = 256  # pixels: side of the tiles in the released test loops
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """Thin slices (N, H, W) in HU, float32, and what they cost.
+    """Predicted thin slices and their cost.
 
     Attributes
     ----------
+    hu : ndarray, shape (N, H, W), float32
+        Thin slices, HU.
     seconds : float
-        With an adaptation to the scan, where there is one.
+        Run time, with the adaptation to the scan if there is one.
     peak_mib : float or None
         See :class:`~training.evaluation.cost.PeakMemory`.
     gflop : float or None
-        Of the network on all windows that were run, see :class:`~training.evaluation.cost.Work`.
+        Operations of the network on all windows, see :class:`~training.evaluation.cost.Work`.
     tile : int or None
-        Side of the authors' tiles, pixels; None where there are none.
+        Side of the authors' tiles, pixels; None if there are none.
     """
 
     hu: np.ndarray
@@ -43,51 +47,48 @@ class Prediction:
 
 
 def predict_pair(
-    system: System, pair: Pair, protocol: str, device: str, precision: str, tile: int = AUTHORS_TILE
+    system: System, pair: ScanPair, protocol: str, device: str, precision: str, tile: int = AUTHORS_TILE
 ) -> Prediction:
     """Run a system on the thick slices of a pair.
 
     Parameters
     ----------
     protocol : {"authors", "seamless"}
-        How windows lie.
+        How the windows are placed.
+    device, precision : str
+        Where and how to compute.
     tile : int
-        Side of the authors' tiles, whatever crop the weights were trained at. Where a slice is smaller, the
-        tile is the least multiple of what the network needs that covers it; what tiles do not fill, on which
-        the released code fails, is filled up with air.
+        Side of the authors' tiles, whatever crop the weights were trained with. If a slice is smaller, the
+        tile is the smallest multiple that the network accepts and that covers it. The released code fails
+        where tiles do not fit; here the slices are padded with air.
     """
     thick = replace(pair.thick, voxels=np.asarray(pair.thick.voxels, np.float32))
     factor = (len(pair.thin.voxels) - 1) // (len(thick.voxels) - 1)
-    spacing = thick.spacing[2]
     height, width = thick.voxels.shape[1:]
-    released = protocol == "authors" and system.tiled
-    if released:
-        multiple = system.card["window"]["multiple"]
-        tile = -(-min(tile, max(height, width)) // multiple) * multiple
-        gaps = [(0, -size % tile) for size in (height, width)]
-        padded = np.pad(thick.voxels, [(0, 0), *gaps], constant_values=HU_WINDOW[0])
+    authors_tile = None
+    if protocol == "authors" and system.tiled:
+        multiple = system.checkpoint.window.multiple
+        authors_tile = -(-min(tile, max(height, width)) // multiple) * multiple
+        padding = [(0, -size % authors_tile) for size in (height, width)]
+        padded = np.pad(thick.voxels, [(0, 0), *padding], constant_values=HU_WINDOW[0])
         thick = replace(thick, voxels=padded)
-    options = Options(
+    spacing = thick.spacing[2]
+    request = Request(
         axis=2,
-        checkpoint=Path(system.card["path"]) if system.card else None,
-        tiling="authors" if released else "seamless",
-        tile=tile if released else None,
-        device=device,
-        precision=precision,
-        epochs=system.epochs,
-        minutes=system.minutes,
-        network=system.network,
+        target_spacing=spacing / factor,
+        acquisition=Acquisition(spacing, spacing),  # contiguous slices
+        weights=system.checkpoint,
+        tile=authors_tile,
+        settings=Settings(
+            tiling="seamless" if authors_tile is None else "authors",
+            device=device,
+            precision=precision,
+            **system.adaptation,
+        ),
     )
-    with Work(system.card["sha256"] if system.card else system.name) as work, PeakMemory(device) as memory:
+    identity = system.checkpoint.sha256 if system.checkpoint else system.name
+    with Work(identity) as work, PeakMemory(device) as memory:
         started = time.perf_counter()
-        thin = METHODS[system.method].enhance(
-            thick,
-            spacing / factor,
-            Acquisition(spacing, spacing),
-            options,
-            lambda *step: None,
-            lambda: False,
-        )
+        thin = METHODS[system.method].enhance(thick, request, Monitor())
         seconds = time.perf_counter() - started
-    hu = thin.voxels[:, :height, :width]
-    return Prediction(hu, seconds, memory.mib, work.gflop, options.tile)
+    return Prediction(thin.voxels[:, :height, :width], seconds, memory.mib, work.gflop, authors_tile)

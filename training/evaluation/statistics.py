@@ -12,7 +12,15 @@ _STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
 
 @dataclass(frozen=True)
 class Comparison:
-    """Result of a test: the p value (None without a case) and the number of cases that differ."""
+    """Result of a test.
+
+    Attributes
+    ----------
+    p : float or None
+        p value; None if no case differs.
+    n : int
+        Number of cases that differ.
+    """
 
     p: float | None
     n: int
@@ -21,7 +29,7 @@ class Comparison:
     def stars(self) -> str:
         """`*` p < 0.05, `**` p < 0.01, `***` p < 0.001.
 
-        The exact p of n cases is 2^-n or more, so that few cases cannot carry many stars.
+        The exact p of n cases is at least 2^-n, so few cases cannot get many stars.
         """
         return next((mark for limit, mark in _STARS if self.p is not None and self.p < limit), "")
 
@@ -35,8 +43,8 @@ class Comparison:
 def better(values: Sequence[float], others: Sequence[float]) -> Comparison:
     """Test whether `values` are larger than `others`, case by case.
 
-    Exact distribution (SciPy) where no two differences are of equal size; cases without a difference are left
-    out, as Wilcoxon did.
+    The distribution is exact (SciPy) if no two differences have the same size. Cases without a difference are
+    left out, as in Wilcoxon's paper.
     """
     from scipy.stats import wilcoxon
 
@@ -44,5 +52,5 @@ def better(values: Sequence[float], others: Sequence[float]) -> Comparison:
     differences = differences[differences != 0]
     if not len(differences):
         return Comparison(None, 0)
-    found = wilcoxon(differences, alternative="greater", method="exact")
-    return Comparison(float(found.pvalue), len(differences))
+    test = wilcoxon(differences, alternative="greater", method="exact")
+    return Comparison(float(test.pvalue), len(differences))

@@ -1,18 +1,18 @@
-"""What is measured: methods and checkpoints."""
+"""The systems that are measured: methods and checkpoints."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ThickToThinSRLib.enhance import choose_method
 from ThickToThinSRLib.errors import UserError
-from ThickToThinSRLib.methods.registry import METHODS, check_adaptation
-from ThickToThinSRLib.weights.header import read_header
+from ThickToThinSRLib.methods.choices import check_options, choose_method
+from ThickToThinSRLib.methods.registry import METHODS
+from ThickToThinSRLib.settings import Settings
+from ThickToThinSRLib.weights.checkpoint import Weights
 
 from ..recipes import NAMES, Recipe, find_recipe
 
@@ -26,54 +26,54 @@ class System:
     Attributes
     ----------
     name : str
-        In files: the recipe or method, then what tells it from another of them.
+        Name in files: that of the recipe or method, with an addition if several systems share it.
     title : str
-        In tables and figures.
+        Name in tables and figures.
     method : str
-        In the library's registry.
-    card : dict, optional
-        Model card of the weights, with their ``path`` and ``sha256``.
-    epochs, minutes, network
-        For methods that adapt to the scan.
+        Name in the library's registry of methods.
+    checkpoint : Weights, optional
+        The weights.
+    epochs, minutes : int, float, optional
+        How long the method adapts to the scan.
+    network : str, optional
+        Which network it adapts.
     """
 
     name: str
     title: str
     method: str
-    card: dict[str, Any] | None = None
+    checkpoint: Weights | None = None
     epochs: int | None = None
     minutes: float | None = None
     network: str | None = None
 
     @property
     def recipe(self) -> Recipe | None:
-        """The recipe of a published system."""
+        """The recipe, if the system is a published one."""
         name = self.name.split()[0]
         return find_recipe(name) if name in NAMES else None
 
     @property
     def tiled(self) -> bool:
-        """Whether the authors' tiling differs from the seamless one: networks of a fixed factor."""
-        return self.card is not None and self.card["window"]["factor"] is not None
+        """Whether the authors' tiling differs from the seamless one: only for networks of a fixed factor."""
+        return self.checkpoint is not None and self.checkpoint.factor is not None
 
     @property
-    def decides(self) -> dict[str, Any]:
-        """All of it that its numbers depend on."""
-        weights = self.card["sha256"] if self.card else None
+    def identity(self) -> dict[str, Any]:
+        """Everything about the system that decides its numbers."""
+        weights = self.checkpoint.sha256 if self.checkpoint else None
         return {"system": self.name, "method": self.method, "weights": weights, **self.adaptation}
 
     @property
     def adaptation(self) -> dict[str, Any]:
-        """What it was told for an adaptation to the scan."""
-        told = {"epochs": self.epochs, "minutes": self.minutes, "network": self.network}
-        return {name: value for name, value in told.items() if value is not None}
+        """The options for the adaptation to the scan that are set."""
+        return _given(epochs=self.epochs, minutes=self.minutes, network=self.network)
 
     @cached_property
     def weights(self) -> int:
         """Number of weights."""
-        if self.card is not None:
-            header = read_header(Path(self.card["path"]))
-            return sum(int(np.prod(e["shape"])) for key, e in header.items() if key != "__metadata__")
+        if self.checkpoint is not None:
+            return self.checkpoint.count
         if self.network is not None:
             from ThickToThinSRLib.networks.registry import build
 
@@ -82,57 +82,70 @@ class System:
 
 
 def find_systems(
-    methods: list[str],
-    checkpoints: list[Path],
+    methods: Sequence[str],
+    checkpoints: Sequence[Path],
     epochs: int | None = None,
     minutes: float | None = None,
     network: str | None = None,
 ) -> list[System]:
-    """Systems of method names and weights files, each with a name of its own.
+    """Systems of methods and weights files, each with its own name.
 
     Parameters
     ----------
-    epochs, minutes
-        For those among them that adapt to the scan.
+    methods : sequence of str
+        Names of methods.
+    checkpoints : sequence of Path
+        Weights files.
+    epochs, minutes : int, float, optional
+        How long systems that adapt to the scan do so.
     network : {"unet", "msd"}, optional
-        Which network methods adapt that have several; files of weights say it themselves.
+        Which network a method adapts; weights files say it themselves.
 
     Raises
     ------
     UserError
-        For an unknown method, a file that holds no weights, or an option that no system takes.
+        For an unknown method, a file without weights, or an option that no system takes.
     """
-    asked = {"epochs": epochs, "minutes": minutes, "network": network}
-    asked = {name: value for name, value in asked.items() if value is not None}
-    found = [_of_method(name, asked) for name in methods] + [_of_file(path, asked) for path in checkpoints]
-    for option in asked:
-        if not any(option in system.adaptation for system in found):
+    adaptation = _given(epochs=epochs, minutes=minutes, network=network)
+    systems = [_of_method(name, adaptation) for name in methods]
+    systems += [_of_file(path, adaptation) for path in checkpoints]
+    for option in adaptation:
+        if not any(option in system.adaptation for system in systems):
             taking = [name for name, method in METHODS.items() if option in method.options]
             raise UserError(f"--{option}: none of the chosen systems takes it; {', '.join(taking)} would")
-    names = [system.name for system in found]
-    for index, system in enumerate(found):
-        if names.count(system.name) > 1 and system.card:
-            path = Path(system.card["path"])
-            mark = f"{path.parent.name}/{path.stem}"
-            found[index] = replace(system, name=f"{system.name} {mark}", title=f"{system.title} ({mark})")
-    if len({system.name for system in found}) < len(found):
+    names = [system.name for system in systems]
+    for index, system in enumerate(systems):
+        if names.count(system.name) > 1 and system.checkpoint:
+            path = system.checkpoint.path
+            addition = f"{path.parent.name}/{path.stem}"
+            systems[index] = replace(
+                system, name=f"{system.name} {addition}", title=f"{system.title} ({addition})"
+            )
+    if len({system.name for system in systems}) < len(systems):
         raise UserError("a system is named twice")
-    return found
+    return systems
 
 
-def _of_method(name: str, asked: dict[str, Any]) -> System:
-    told = {option: value for option, value in asked.items() if option in METHODS[name].options}
-    check_adaptation(name, **told)
-    method, card = choose_method(name, None, told.get("network"))
+def _given(**options: Any) -> dict[str, Any]:
+    """The options that are not None."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _of_method(name: str, adaptation: dict[str, Any]) -> System:
+    taken = {option: value for option, value in adaptation.items() if option in METHODS[name].options}
+    check_options(name, Settings(**taken))
+    method, checkpoint = choose_method(name, None, taken.get("network"))
     title = find_recipe(name).title if name in NAMES else name.capitalize()
-    if "network" in told:
-        name, title = f"{name} {told['network']}", f"{title}, {_NETWORK_TITLES[told['network']]}"
-    return System(name, title, method, card, **told)
+    if "network" in taken:
+        network = taken["network"]
+        name, title = f"{name} {network}", f"{title}, {_NETWORK_TITLES[network]}"
+    return System(name, title, method, checkpoint, **taken)
 
 
-def _of_file(path: Path, asked: dict[str, Any]) -> System:
-    method, card = choose_method(None, path)
-    taking = METHODS[method].options - {"network"}
-    told = {option: value for option, value in asked.items() if option in taking}
-    check_adaptation(method, **told)
-    return System(card.get("recipe", {}).get("name", method), card["title"], method, card, **told)
+def _of_file(path: Path, adaptation: dict[str, Any]) -> System:
+    method, checkpoint = choose_method(None, path)
+    options = METHODS[method].options - {"network"}
+    taken = {option: value for option, value in adaptation.items() if option in options}
+    check_options(method, Settings(**taken))
+    card = checkpoint.card
+    return System(card.get("recipe", {}).get("name", method), card["title"], method, checkpoint, **taken)

@@ -1,4 +1,4 @@
-"""``table.md``: the paper's table with the published numbers beside ours, and what it does not tell."""
+"""``table.md``: the paper's table with the published numbers beside ours, and further measures."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .run import PROTOCOLS
+from .evaluate import PROTOCOLS
 from .statistics import better
 from .systems import System
 
@@ -18,36 +18,46 @@ _MEASURES = (
     ("bias body (HU)", "bias_body_hu", "{:+.2f}"),
     ("bias lung (HU)", "bias_lung_hu", "{:+.2f}"),
     ("consistency (HU)", "consistency_mean_hu", "{:.2f}"),
-    ("s a volume", "seconds", "{:.2f}"),
+    ("s per volume", "seconds", "{:.2f}"),
     ("peak MiB", "peak_mib", "{:.0f}"),
     ("GFLOP", "gflop", "{:.0f}"),
 )
 
 _NOTES = """\
-Means over cases; after +- the deviation (n - 1). Authors' rows are what a network gives; seamless ones are
-blended and made consistent with the thick slices, as `enhance` does. *Published*: RPLHR-CT paper, 100 test
-cases, by the authors' protocol. p: one-sided Wilcoxon signed-rank test of PSNR against the row above, exact;
-`*` p < 0.05, `**` p < 0.01, `***` p < 0.001, which 5, 7 and 10 cases at least can carry; which row is above
-follows from the same cases. Match, Near, Far: PSNR at 0, 1 and 2 thin slices from a thick one. Authors' tiles
-are of 256 x 256 pixels, where slices are smaller as large as these; what they do not fill is filled up with
-air. Peak MiB: memory in use above that before, on a GPU the allocated, else the resident. GFLOP: of the
-network on the windows that were run; a multiplication and an addition are two.
+Means over cases; after +- the standard deviation (n - 1). Authors' protocol: the network's output as it is.
+Seamless: tiles are blended and the result is made consistent with the thick slices, as in `enhance`.
+*Published*: RPLHR-CT paper, 100 test cases, authors' protocol. p: one-sided, exact Wilcoxon signed-rank test
+of PSNR against the row above; `*` p < 0.05, `**` p < 0.01, `***` p < 0.001, for which at least 5, 7 and 10
+cases are needed. The order of the rows is from the same cases. Match, Near, Far: PSNR at 0, 1 and 2 thin
+slices from a thick one. The authors' tiles have 256 x 256 pixels; smaller slices are one tile, padded with
+air. Peak MiB: memory above that in use before, allocated on a GPU, resident on the CPU. GFLOP: operations of
+the network on all windows; a multiplication and an addition are two.
 """
 
 
 def values_of(rows: Sequence[dict], system: str, protocol: str, key: str) -> np.ndarray:
-    """A column over the cases, in their order; NaN where it was not measured."""
+    """One column of a system and protocol, in the order of the cases; NaN if it was not measured."""
     chosen = [r for r in rows if r["system"] == system and r["protocol"] == protocol]
     return np.array([np.nan if r.get(key) is None else r[key] for r in chosen], np.float64)
 
 
 def ranked(rows: Sequence[dict], systems: Sequence[System], protocol: str) -> list[System]:
-    """Systems by their mean PSNR, the lowest first, as in the paper."""
+    """Systems in the order of their mean PSNR, lowest first, as in the paper."""
     return sorted(systems, key=lambda s: values_of(rows, s.name, protocol, "psnr").mean())
 
 
 def table(rows: Sequence[dict], systems: Sequence[System], data: str, device: str) -> str:
-    """The text of ``table.md``."""
+    """The text of ``table.md``.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        Rows of ``cases.csv``.
+    systems : sequence of System
+        The measured systems.
+    data, device : str
+        Names of the data set, and of where it was computed.
+    """
     cases = len({row["case"] for row in rows})
     parts = [f"# Benchmark\n\n{cases} case(s) of {data}; computed on {device}.\n"]
     titles = {
@@ -94,8 +104,8 @@ def _measured(rows, systems, protocol: str) -> str:
         for _, key, form in _MEASURES:
             cells.append(_mean(values_of(rows, system.name, protocol, key), form))
         for key in ("laa950", "perc15"):
-            found, truth = (values_of(rows, system.name, protocol, k) for k in (key, f"{key}_reference"))
-            cells.append(_mean(np.abs(found - truth), "{:.2f}"))
+            estimate, truth = (values_of(rows, system.name, protocol, k) for k in (key, f"{key}_reference"))
+            cells.append(_mean(np.abs(estimate - truth), "{:.2f}"))
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

@@ -1,7 +1,7 @@
 """Recipes by name: how each published system is trained.
 
-A recipe is a file of its own in this package with one object ``RECIPE``; it names the released settings and,
-where paper and code differ, both.
+Each recipe is one file in this package with one object ``RECIPE``. It has the settings of the released code;
+where paper and code differ, its docstring names both.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ NAMES = (
 
 
 def find_recipe(name: str) -> Recipe:
-    """The recipe of that name; UserError if there is none."""
+    """The recipe of this name; raises UserError if there is none."""
     if name not in NAMES:
         raise UserError(f"no recipe {name!r}; there are: {', '.join(NAMES)}")
     return import_module(f"{__name__}.{name}").RECIPE

@@ -1,9 +1,9 @@
-"""What a recipe is made of, and how ``--set key=value`` changes it."""
+"""What a recipe consists of, and how ``--set key=value`` changes it."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -21,62 +21,65 @@ _CHOICES = {
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Everything about a training that can be set; the defaults are TVSRN's as released.
+class TrainingSettings:
+    """All settings of a training; the defaults are those of TVSRN's released code.
 
     Attributes
     ----------
     crop : int
         In-plane side of the training crops, pixels.
     batch : int
-        Crops a step and process.
+        Crops in a step, for each process.
     steps : int
-        Steps to train at most; 0: as many as the epochs have.
+        Largest number of steps; 0: as many as the epochs have.
     epochs : int
-        Epochs to train at most.
+        Largest number of epochs.
     crops_per_case : int
         Crops of each case in an epoch.
     fixed_crop : bool
-        Always the same crop.
+        Train on one crop only, to see whether the network can memorize it.
     flip : float
         Probability of a flip from left to right.
-    optimizer, learning_rate, weight_decay
-        As PyTorch's.
+    optimizer : {"adamw", "adam"}
+        PyTorch's optimizer.
+    learning_rate, weight_decay : float
+        Settings of the optimizer.
     loss : {"l1", "mse"}
-        On the networks' scale.
+        Loss on voxels in [0, 1].
     clip_norm : float
-        Largest norm of the gradient; 0: not clipped.
+        Norm to which the gradient is clipped; 0: it is not clipped.
     average : float
         Decay of an exponential moving average of the weights, which is then validated and saved as the best;
-        0: none.
+        0: no average.
     plateau_on : {"validation", "training"}
         What must improve: the validation's PSNR or the training loss.
     patience : int
-        Looks without improvement after which the learning rate drops.
+        Number of checks without improvement after which the learning rate drops.
     drop_factor : float
-        By what it is multiplied then.
+        Factor of a drop.
     most_drops : int
-        The training ends after so many drops.
+        Number of drops after which the training ends.
     most_idle_epochs : int
-        Or after so many epochs without improvement.
+        Number of epochs without improvement after which the training ends.
     validate_every : int
-        Epochs between two validations, and between two looks at the plateau.
+        Epochs between two validations, and between two checks for improvement.
     validate_below : float
-        Validate only once the epoch's training loss lies under this.
+        Validate only when the epoch's training loss is below this.
     validation_crop : int
         Side of the central region that the validation predicts, pixels.
     stage_one : float
-        For systems trained in two stages: the first stage's share of the steps that the run began with.
+        For systems that are trained in two stages: share of the steps that the first stage takes. It is a
+        share of the steps that the run began with.
     precision : {"auto", "float32", "bfloat16", "float16"}
         auto: bfloat16 on a GPU that has it, else float32.
     gradient_checkpointing : bool
-        Compute each block again on the way back instead of keeping what it holds.
+        Compute the activations of each block again in the backward pass instead of storing them.
     workers : int
         Processes that read crops, for each training process.
     save_seconds : float
-        Seconds between two saves of the whole state; also at every validation and at the end.
+        Seconds between two saves of the whole state. It is also saved at every validation and at the end.
     seed : int
-        Decides weights, crops and stochastic depth.
+        Decides the first weights, crops and stochastic depth.
     """
 
     crop: int = 256
@@ -114,21 +117,23 @@ class Recipe:
 
     Attributes
     ----------
-    name, title : str
-        On the command line, and in tables.
+    name : str
+        Name on the command line.
+    title : str
+        Name in tables and figures.
     method : str
-        What it is called in the library's registry of methods.
+        Name in the library's registry of methods.
     network : str, optional
-        Its architecture; None if nothing is trained beforehand.
+        Name in the library's registry of networks; None if nothing is trained beforehand.
     arguments : dict
-        Of the network's constructor, where they differ from its defaults.
-    settings : Settings
-        As released.
+        Arguments of the network's constructor that differ from its defaults.
+    settings : TrainingSettings
+        Settings of the released code.
     objective : callable, optional
-        ``(network, loss)`` to a module ``(thick, thin, stage) -> (loss, prediction)``, where the training is
-        more than the network's output against the truth.
+        ``(network, loss)`` to a module ``(thick, thin, stage) -> (loss, prediction)``. Only for systems that
+        are trained on more than the network's output against the truth.
     published : tuple of float, optional
-        PSNR and SSIM of the RPLHR-CT paper.
+        PSNR (dB) and SSIM in the RPLHR-CT paper.
     parameters : str
         Number of weights in the paper.
     """
@@ -138,13 +143,18 @@ class Recipe:
     method: str
     network: str | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
-    settings: Settings = field(default_factory=Settings)
+    settings: TrainingSettings = field(default_factory=TrainingSettings)
     objective: Callable[[nn.Module, nn.Module], nn.Module] | None = None
     published: tuple[float, float] | None = None
     parameters: str = ""
 
-    def changed(self, assignments: list[str]) -> Recipe:
-        """The recipe with ``key=value`` texts applied, to settings and to the network's arguments.
+    def changed(self, assignments: Iterable[str]) -> Recipe:
+        """The recipe with changed settings and arguments of the network.
+
+        Parameters
+        ----------
+        assignments : iterable of str
+            Changes as ``key=value``.
 
         Raises
         ------
@@ -152,23 +162,23 @@ class Recipe:
             For an unknown key, or a value of the wrong kind or out of range.
         """
         settings, arguments = asdict(self.settings), dict(self.arguments)
-        known = {f.name: f.default for f in fields(Settings)}
-        shaping = _arguments_of(self.network)
+        known = {f.name: f.default for f in fields(TrainingSettings)}
+        network_arguments = _arguments_of(self.network)
         for text in assignments:
             key, equals, value = text.partition("=")
-            if not equals or key not in known.keys() | shaping.keys():
+            if not equals or key not in known.keys() | network_arguments.keys():
                 raise UserError(
-                    f"--set {text}: needs key=value with a key of: {', '.join([*known, *shaping])}"
+                    f"--set {text}: needs key=value with a key of: {', '.join([*known, *network_arguments])}"
                 )
             if key in known:
                 settings[key] = _parsed(key, value, known[key])
             else:
-                arguments[key] = _parsed(key, value, shaping[key])
-        return replace(self, settings=checked(Settings(**settings)), arguments=arguments)
+                arguments[key] = _parsed(key, value, network_arguments[key])
+        return replace(self, settings=checked(TrainingSettings(**settings)), arguments=arguments)
 
 
-def checked(settings: Settings) -> Settings:
-    """The settings, if they are within reason."""
+def checked(settings: TrainingSettings) -> TrainingSettings:
+    """The settings; raises UserError if one is out of range."""
     for key, allowed in _CHOICES.items():
         if getattr(settings, key) not in allowed:
             raise UserError(f"{key} must be one of {', '.join(allowed)}, not {getattr(settings, key)!r}")
@@ -176,8 +186,8 @@ def checked(settings: Settings) -> Settings:
     for key in (*positive, "most_drops", "most_idle_epochs"):
         if getattr(settings, key) < 1:
             raise UserError(f"{key} must be 1 or more, not {getattr(settings, key)}")
-    least_zero = ("steps", "patience", "clip_norm", "weight_decay", "save_seconds", "validate_below")
-    for key in least_zero:
+    not_negative = ("steps", "patience", "clip_norm", "weight_decay", "save_seconds", "validate_below")
+    for key in not_negative:
         if not getattr(settings, key) >= 0:
             raise UserError(f"{key} must be 0 or more, not {getattr(settings, key)}")
     for key, most in (("flip", 1), ("workers", 256), ("seed", 2**63 - 1)):
@@ -200,7 +210,7 @@ def _arguments_of(network: str | None) -> Mapping[str, Any]:
 
 
 def _parsed(key: str, text: str, default: Any) -> Any:
-    """`text` as the type of `default`."""
+    """`text` converted to the type of `default`."""
     kind = type(default)
     if kind is bool:
         if text.lower() not in ("true", "false"):

@@ -1,7 +1,7 @@
-"""DA-VSR (Peng et al., MICCAI 2021): all three heads learn at once, L1 and Adam with 1e-4.
+"""DA-VSR (Peng et al., MICCAI 2021): all three heads are trained together, by L1 and Adam with 1e-4.
 
-Sagittal and coronal heads learn from the pairs; the axial one, which the adaptation needs, learns to undo the
-thickening of the thick slices' own rows and columns.
+The sagittal and coronal heads are trained on the pairs. The axial head, which the adaptation needs, is
+trained on axial slices whose rows or columns were averaged as slices are: it restores them.
 """
 
 import torch
@@ -9,11 +9,11 @@ from torch import nn
 
 from ThickToThinSRLib.networks.davsr import in_plane_pair, in_plane_prediction
 
-from .base import Recipe, Settings
+from .base import Recipe, TrainingSettings
 
 
 class ThreePlanes(nn.Module):
-    """The network's output against the truth, and the axial head's on degraded axial slices."""
+    """The network's output against the truth, and the axial head's output on degraded axial slices."""
 
     def __init__(self, network: nn.Module, loss: nn.Module):
         super().__init__()
@@ -34,6 +34,6 @@ RECIPE = Recipe(
     "DA-VSR",
     "davsr",
     "davsr",
-    settings=Settings(optimizer="adam", learning_rate=1e-4, weight_decay=0.0, validate_below=0.024),
+    settings=TrainingSettings(optimizer="adam", learning_rate=1e-4, weight_decay=0.0, validate_below=0.024),
     objective=ThreePlanes,
 )

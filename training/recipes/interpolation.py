@@ -1,4 +1,4 @@
-"""Cubic B-spline interpolation: the yardstick; nothing is trained."""
+"""Cubic B-spline interpolation, the baseline: nothing is trained."""
 
 from .base import Recipe
 

@@ -1,15 +1,14 @@
-"""MPU-Net (Liu et al., MICCAI 2020), single stream: L1, on TVSRN's footing.
+"""MPU-Net (Liu et al., MICCAI 2020), single stream: L1, otherwise as TVSRN.
 
-What the RPLHR-CT paper used besides stands in a supplement that we do not have; Adam with 1e-4 is that
-paper's.
+Adam with 1e-4 is from the RPLHR-CT paper. Its other settings are in a supplement that we do not have.
 """
 
-from .base import Recipe, Settings
+from .base import Recipe, TrainingSettings
 
 RECIPE = Recipe(
     "mpunet",
     "MPU-Net",
     "mpunet",
     "mpunet",
-    settings=Settings(optimizer="adam", learning_rate=1e-4, weight_decay=0.0),
+    settings=TrainingSettings(optimizer="adam", learning_rate=1e-4, weight_decay=0.0),
 )

@@ -1,15 +1,14 @@
-"""ResVox (Ge et al., MICCAI 2019) without its adversarial part: L1, on TVSRN's footing.
+"""ResVox (Ge et al., MICCAI 2019) without its adversarial part: L1, otherwise as TVSRN.
 
-What the RPLHR-CT paper used besides stands in a supplement that we do not have; Adam with 1e-4 is that
-paper's.
+Adam with 1e-4 is from the RPLHR-CT paper. Its other settings are in a supplement that we do not have.
 """
 
-from .base import Recipe, Settings
+from .base import Recipe, TrainingSettings
 
 RECIPE = Recipe(
     "resvox",
     "ResVox",
     "resvox",
     "resvox",
-    settings=Settings(optimizer="adam", learning_rate=1e-4, weight_decay=0.0),
+    settings=TrainingSettings(optimizer="adam", learning_rate=1e-4, weight_decay=0.0),
 )

@@ -1,10 +1,11 @@
 """TVSRN (Yu et al., MICCAI 2022) as its released code trains it.
 
-Paper and code differ: the paper names Adam with 1e-4 and learned mask tokens, the code has AdamW with 3e-4
-and weight decay 1e-4, and mask tokens that stay zero (:mod:`.tvsrn_mask_tokens` learns them). Code: one crop
-of 4 x 256 x 256 a case and epoch, batch 1, L1, no flip by default (p = 0.3 where switched on), stochastic
-depth up to 0.1; validation every 5 epochs once the training loss is under 0.012; the learning rate drops by
-0.1 after 15 validations without a better PSNR; the end comes after 4 drops or 200 epochs without gain.
+Paper and code differ. The paper names Adam with 1e-4 and learned mask tokens. The code has AdamW with 3e-4
+and weight decay 1e-4, and mask tokens that stay zero (:mod:`.tvsrn_mask_tokens` learns them). In the code, an
+epoch has one crop of 4 x 256 x 256 of each case; batch 1, L1, no flips by default (p = 0.3 if switched on),
+stochastic depth up to 0.1. It validates every 5 epochs when the training loss is below 0.012. After 15
+validations without a better PSNR the learning rate drops to a tenth. The training ends after 4 drops, or 200
+epochs without gain.
 """
 
 from .base import Recipe

@@ -1,4 +1,4 @@
-"""TVSRN with learned mask tokens, as its paper says; the released code never registered them."""
+"""TVSRN with learned mask tokens, as in its paper; the released code never registered them as parameters."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""TVSRN's ablation with a ViT encoder (Table 1): its code was not released, see ``tvsrn_ablations.py``."""
+"""TVSRN's ablation with a ViT encoder (Table 1). Its code was not released, see ``tvsrn_ablations.py``."""
 
 from dataclasses import replace
 

@@ -1,6 +1,6 @@
-"""Recipe of `tvsrn_warm`: the released TVSRN architecture, begun as an interpolation and taught by `universal`.
+"""Recipe of `tvsrn_warm`: the released TVSRN architecture, begun as an interpolation, taught by `universal`.
 
-A training of this project's own, not the published recipe (that is :mod:`training.recipes.tvsrn`).
+This is this project's own training. The published recipe is :mod:`training.recipes.tvsrn`.
 """
 
 from __future__ import annotations
@@ -13,22 +13,23 @@ import torch
 from ThickToThinSRLib.interpolation import interpolation_matrix
 from ThickToThinSRLib.networks.tvsrn import TVSRN, window_for
 
-from .distilled import as_batch, draw_crop, open_scans
-from .optimizers import Optimizers, muon
-from .recipe import Batch, BundledRecipe, Objective
-from .tvsrn_start import add_features, start_as_interpolation
+from ..distilled import as_batch, draw_crop, open_scans
+from ..optimizers import Optimizers, muon
+from ..rates import cosine_fall
+from ..recipe import Batch, BundledRecipe, Objective
+from ..tvsrn_start import add_features, start_as_interpolation
 
 FACTOR = 5
-# Side of the crops in pixels from a step on, and in the settling steps.
+# Side of the crops in pixels: from a step on, and in the settling steps.
 _SIDES = ((0, 32), (8000, 48))
 _SETTLING_SIDE = 64
-# A phantom has no tissue texture; the head is hardly noisy and soft in-plane.
+# A phantom has no tissue texture; the head scan has little noise and is soft in-plane.
 _WEIGHTS = {"phantom": 0.3, "head": 0.3}
 _CROPS_FOR_START = 200
 
 
 class Crops:
-    """Crops of distilled scans."""
+    """Crops of distilled scans: of the teacher's slices first, of the true ones in the settling steps."""
 
     def __init__(self, data: Path, leave_out: list[str]):
         self.scans = open_scans(data, _WEIGHTS, leave_out)
@@ -40,7 +41,11 @@ class Crops:
         return as_batch([draw_crop(self.scans, self.window, side, generator, not settling)])
 
     def best_matrix(self) -> torch.Tensor:
-        """(16, 4): cubic interpolation; for the slices that the network predicts, the least-squares map."""
+        """The map (16, 4) of thick to thin slices with which training starts.
+
+        It is cubic interpolation, but for the slices that the network predicts: these have the least-squares
+        map of random crops.
+        """
         generator = np.random.default_rng(0)
         thick, thin = zip(
             *(draw_crop(self.scans, self.window, 32, generator, False) for _ in range(_CROPS_FOR_START)),
@@ -62,11 +67,11 @@ def _start(network: TVSRN, source: Crops) -> None:
 
 
 def _optimizers(network: TVSRN, rate: float) -> Optimizers:
-    def inner(name: str, parameter: torch.nn.Parameter) -> bool:
+    def is_inner_matrix(name: str, parameter: torch.nn.Parameter) -> bool:
         return parameter.ndim == 2 and "position_bias" not in name
 
     # The patch projection learns slowly: its noise shows as a grid of 8 pixels.
-    return muon(network, rate, inner, {"patch_projection": 0.01, "head": 0.2})
+    return muon(network, rate, is_inner_matrix, {"patch_projection": 0.01, "head": 0.2})
 
 
 _CUBIC = torch.tensor(interpolation_matrix(4, 5, 16, 1.0), dtype=torch.float32)
@@ -91,11 +96,13 @@ RECIPE = BundledRecipe(
     start=_start,
     optimizers=_optimizers,
     objective=_objective,
+    relative_rate=cosine_fall,
     steps=20_000,
     settling=3_000,
     rate=1e-3,
     card={
         "title": "TVSRN, a warm-started training of this project",
+        "version": "1.0",
         "licence": "CC BY 4.0",
         "limits": "research weights trained on few scans, not the published results; not a medical device",
         "trained": {"spacing": [4.0, 5.0], "thickness": [4.0, 5.0]},

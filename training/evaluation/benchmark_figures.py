@@ -1,4 +1,4 @@
-"""The paper's figures, from measured data."""
+"""The paper's figures, drawn from our measurements."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from textwrap import fill
 
 import numpy as np
 
-from .run import PROTOCOLS, Findings
+from .evaluate import PROTOCOLS, Results
 from .systems import System
 from .table import ranked, values_of
 
 _WINDOW = (-1000.0, 400.0)  # HU shown from black to white in all crops
-_MOST_BESIDE = 7  # systems beside one another; more go below
+_MOST_BESIDE = 7  # systems in a row of the figure
 
 
-def write_figures(found: Findings, systems: Sequence[System], folder: Path) -> list[Path]:
+def write_figures(results: Results, systems: Sequence[System], folder: Path) -> list[Path]:
     """Draw all figures into `folder`; returns their files."""
     figures = {
-        "similarity": _similarity(found),
-        "quality": _quality(found, systems),
-        "time": _time(found, systems),
-        "cases": _scatter(found, systems),
-        "crops": _crops(found),
+        "similarity": _similarity(results),
+        "quality": _quality(results, systems),
+        "time": _time(results, systems),
+        "cases": _cases(results, systems),
+        "crops": _crops(results),
     }
     paths = []
     for name, figure in figures.items():
@@ -38,26 +38,26 @@ def _figure(width: float, height: float):
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _similarity(found: Findings):
+def _similarity(results: Results):
     figure = _figure(4.5, 3.5)
     axes = figure.add_subplot(title="Thick slices and the thin ones beside them")
-    axes.boxplot(list(found.similarity.values()), showfliers=False)
+    axes.boxplot(list(results.similarity.values()), showfliers=False)
     axes.set_xticks(
-        range(1, 4), [f"{n}\n{d * found.spacing[2]:g} mm" for d, n in enumerate(found.similarity)]
+        range(1, 4), [f"{n}\n{d * results.spacing[2]:g} mm" for d, n in enumerate(results.similarity)]
     )
     axes.set_ylabel("PSNR (dB)")
     return figure
 
 
-def _quality(found: Findings, systems: Sequence[System]):
+def _quality(results: Results, systems: Sequence[System]):
     figure = _figure(2.5 + 1.1 * len(systems), 7)
-    order = ranked(found.rows, systems, "authors")
+    order = ranked(results.rows, systems, "authors")
     place = np.arange(len(order))
     for panel, (key, label) in enumerate((("psnr", "PSNR (dB)"), ("ssim", "SSIM")), start=1):
         axes = figure.add_subplot(2, 1, panel)
         lowest = np.inf
         for offset, protocol in zip((-0.2, 0.2), PROTOCOLS, strict=True):
-            values = [values_of(found.rows, system.name, protocol, key) for system in order]
+            values = [values_of(results.rows, system.name, protocol, key) for system in order]
             means = [v.mean() for v in values]
             spread = [v.std(ddof=1) if len(v) > 1 else 0 for v in values]
             axes.bar(place + offset, means, 0.38, yerr=spread if any(spread) else None, label=protocol)
@@ -70,15 +70,19 @@ def _quality(found: Findings, systems: Sequence[System]):
     return figure
 
 
-def _time(found: Findings, systems: Sequence[System]):
+def _time(results: Results, systems: Sequence[System]):
     figure = _figure(8, 4.5)
-    axes = figure.add_subplot(xscale="log", xlabel="seconds a volume", ylabel="PSNR (dB), authors' protocol")
-    for system, colour in zip(systems, _colours(len(systems)), strict=True):
-        seconds, psnr = (values_of(found.rows, system.name, "authors", k).mean() for k in ("seconds", "psnr"))
-        # The area shows the number of weights; systems without any still need to be seen.
+    axes = figure.add_subplot(
+        xscale="log", xlabel="seconds per volume", ylabel="PSNR (dB), authors' protocol"
+    )
+    for system, color in zip(systems, _colors(len(systems)), strict=True):
+        seconds, psnr = (
+            values_of(results.rows, system.name, "authors", k).mean() for k in ("seconds", "psnr")
+        )
+        # The area shows the number of weights; systems without weights must be visible too.
         area = 30 + 60 * system.weights / 1e6
-        axes.scatter(seconds, psnr, area, [colour], alpha=0.6)
-        axes.plot([], [], "o", color=colour, label=f"{system.title}{_millions(system.weights)}")
+        axes.scatter(seconds, psnr, area, [color], alpha=0.6)
+        axes.plot([], [], "o", color=color, label=f"{system.title}{_millions(system.weights)}")
     axes.margins(0.2)
     axes.set_title("area: number of weights", fontsize=9)
     axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
@@ -89,17 +93,17 @@ def _millions(weights: int) -> str:
     return f", {weights / 1e6:.2f} M" if weights else ""
 
 
-def _scatter(found: Findings, systems: Sequence[System]):
+def _cases(results: Results, systems: Sequence[System]):
     figure = _figure(8, 4)
     axes = figure.add_subplot(
         xlabel="case, by the first system's PSNR", ylabel="PSNR (dB), authors' protocol"
     )
-    order = np.argsort(values_of(found.rows, systems[0].name, "authors", "psnr"))
-    # Side by side within a case: equal scores do not hide one another.
+    order = np.argsort(values_of(results.rows, systems[0].name, "authors", "psnr"))
+    # Side by side within a case, so that equal scores do not hide each other.
     beside = np.linspace(-0.35, 0.35, len(systems)) if len(systems) > 1 else [0.0]
-    for system, colour, aside in zip(systems, _colours(len(systems)), beside, strict=True):
-        values = values_of(found.rows, system.name, "authors", "psnr")[order]
-        axes.plot(np.arange(len(order)) + aside, values, "o", ms=4, color=colour, label=system.title)
+    for system, color, aside in zip(systems, _colors(len(systems)), beside, strict=True):
+        values = values_of(results.rows, system.name, "authors", "psnr")[order]
+        axes.plot(np.arange(len(order)) + aside, values, "o", ms=4, color=color, label=system.title)
     for border in np.arange(1, len(order)) - 0.5:
         axes.axvline(border, color="0.85", lw=0.8, zorder=0)
     axes.set_xticks(range(len(order)), range(1, len(order) + 1) if len(order) <= 30 else [""] * len(order))
@@ -107,21 +111,21 @@ def _scatter(found: Findings, systems: Sequence[System]):
     return figure
 
 
-def _colours(count: int) -> list:
-    """As many colours, each different from the others where there are twenty or fewer."""
+def _colors(count: int) -> list:
+    """Colors that differ if there are at most twenty."""
     from matplotlib import colormaps
 
     table = colormaps["tab10" if count <= 10 else "tab20"]
     return [table(i % table.N) for i in range(count)]
 
 
-def _crops(found: Findings):
-    shown = {"thin (truth)": found.pictures["thin"], "thick": found.pictures["thick"]}
-    shown |= {name: planes for name, planes in found.pictures.items() if name not in ("thin", "thick")}
-    dx, dy, dz = found.spacing
+def _crops(results: Results):
+    shown = {"thin (truth)": results.pictures["thin"], "thick": results.pictures["thick"]}
+    shown |= {name: planes for name, planes in results.pictures.items() if name not in ("thin", "thick")}
+    dx, dy, dz = results.spacing
     aspects = {"axial": dy / dx, "coronal": dz / dx, "sagittal": dz / dy}
-    # Rows as high as their planes, seen in their true proportions.
-    thin = found.pictures["thin"].items()
+    # Planes are shown in their true proportions.
+    thin = results.pictures["thin"].items()
     heights = [aspects[plane] * image.shape[0] / image.shape[1] for plane, image in thin]
     columns = min(len(shown), _MOST_BESIDE)
     blocks = -(-len(shown) // columns)
