@@ -118,7 +118,7 @@ def test_stopped_at_any_moment_it_leaves_nothing_and_tells_the_truth(way, source
             assert (last, made) == ("thicktothin: cancelled; nothing was written", {})
             continue
         done, there, skipped, failed, left = map(int, found.groups())
-        assert (done, there, failed) == (len(made), 0, 0)
+        assert (done, there, failed) == (len(made), 0, 0), err
         assert done + skipped + left == THICK + THIN
 
 
