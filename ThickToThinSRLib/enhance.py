@@ -16,6 +16,7 @@ from .inference.memory import check_result_fits
 from .inspection.warnings import find_warnings
 from .intensity import resolve_intensity, to_hu, to_unit
 from .io.dicom.derived_series import check_modality, wants_series
+from .io.dicom.regularity import Repairs
 from .io.integrity import check_finite
 from .io.reading import read_input
 from .io.replacing import check_free, replacing
@@ -73,7 +74,7 @@ def enhance_file(
     if weights is not None:
         check_free(weights, overwrite, source)
     try:
-        volume = read_input(source, series, settings.nifti, monitor)
+        volume = read_input(source, series, settings.nifti, monitor, repairs_of(settings))
         if wants_series(source, target):
             check_modality(volume.source.get("modality"), str(source))
         # Adapted weights appear with the result or not at all.
@@ -89,6 +90,11 @@ def enhance_file(
             f"{source}: not enough memory for the result; choose a larger {{spacing}}", "spacing"
         ) from error
     return report
+
+
+def repairs_of(settings: Settings) -> Repairs:
+    """What settings allow to be done to irregular slices."""
+    return Repairs(settings.untilt, settings.resample_uneven)
 
 
 def enhance_volume(volume: Volume, settings: Settings, monitor: Monitor | None = None) -> tuple[Volume, dict]:
@@ -126,6 +132,7 @@ def enhance_volume(volume: Volume, settings: Settings, monitor: Monitor | None =
         **_plan_facts(plan, settings, described),
         "device": monitor.facts.get("device", "cpu"),
         "precision": monitor.facts.get("precision"),
+        "straightening": volume.source.get("straightening"),
         "adaptation": monitor.facts.get("adaptation"),
         "consistency_hu": measured and measured.as_dict(),
         "warnings": monitor.warnings,

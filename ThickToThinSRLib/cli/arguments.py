@@ -200,6 +200,9 @@ def _add_option(group, name: str, option: Option) -> None:
     if option.metavar is not None:
         values["metavar"] = option.metavar
     help_text = option.help.replace("{methods}", ", ".join(METHODS))
+    if option.parse is bool:
+        group.add_argument(flag(name), dest=name, action="store_true", help=help_text)
+        return
     group.add_argument(
         flag(name), dest=name, type=_parser_of(name, option), default=default, help=help_text, **values
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..batch.inputs import BatchInput, find_inputs
-from ..enhance import Understood, describe_input, plan_for, understand
+from ..enhance import Understood, describe_input, plan_for, repairs_of, understand
 from ..errors import AlreadyThin, UserError
 from ..inference.memory import memory_of
 from ..inspection.warnings import find_warnings
@@ -40,7 +40,7 @@ def facts_of(entry: BatchInput, settings: Settings) -> dict:
     monitor = Monitor()
     facts = {"name": entry.name, "path": str(entry.source), "series": entry.series, "error": None}
     try:
-        volume = read_input(entry.source, entry.series, settings.nifti, monitor)
+        volume = read_input(entry.source, entry.series, settings.nifti, monitor, repairs_of(settings))
         understood = understand(volume, settings)
     except UserError as error:
         text = worded(error).replace(str(entry.source), entry.name).removeprefix(f"{entry.name}: ")
