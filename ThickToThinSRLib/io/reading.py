@@ -47,7 +47,7 @@ def read_input(
         from .dicom.series import read_series
 
         volume = read_series(path, series, monitor, repairs)
-    elif path.is_file() and is_dicom_file(path):  # a pipe would never answer
+    elif is_dicom_file(path):
         volume = _read_series_of(path, series, monitor, repairs)
     elif series is not None:
         raise UserError(

@@ -68,6 +68,8 @@ def inventory(paths: Iterable[Path], check: Callable[[], None] = lambda: None) -
         if path.is_symlink() and not path.exists():
             others.append((path, BROKEN_LINK))
             continue
+        if not path.is_file():  # a pipe or device would never answer
+            continue
         try:
             found = look_at(path)
         except UserError as error:

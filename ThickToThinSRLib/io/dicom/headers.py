@@ -48,6 +48,8 @@ class Found:
 
 def is_dicom_file(path: Path) -> bool:
     """Whether `path` is a DICOM file by its first bytes."""
+    if not Path(path).is_file():  # a pipe would never answer
+        return False
     try:
         with Path(path).open("rb") as file:
             return _is_dicom(file.read(132))
