@@ -21,6 +21,7 @@ from .io.integrity import check_finite
 from .io.reading import read_input
 from .io.replacing import check_free, replacing
 from .io.results import check_target, write_result
+from .io.temporary import sweep, sweep_temporary_place
 from .methods.choices import Thickness, check_options, choose_method, choose_spacing, choose_thickness
 from .methods.registry import METHODS
 from .methods.request import Request
@@ -70,6 +71,8 @@ def enhance_file(
     """
     target, monitor = Path(target), monitor or Monitor()
     check_target(source, target, overwrite)
+    sweep(target.parent)
+    sweep_temporary_place()
     weights, asked = settings.save_weights, settings.for_provenance()
     if weights is not None:
         check_free(weights, overwrite, source)

@@ -218,6 +218,14 @@ def test_only_what_dead_processes_of_this_machine_left_is_swept(tmp_path):
     temporary.remove(ours)
 
 
+def test_enhance_sweeps_beside_its_result(tmp_path):
+    name = f".thicktothin-{temporary._machine()}-{dead_process()}-01234567.nii.gz"
+    (tmp_path / name).touch()
+    source = write(tmp_path / "a.nrrd", some_hu((5, 6, 7)))
+    assert run("enhance", source, tmp_path / "b.nrrd", "--method", "interpolation").returncode == 0
+    assert not (tmp_path / name).exists()
+
+
 def test_a_folder_that_was_just_being_replaced_gets_its_name_back(tmp_path):
     stem = f".thicktothin-{temporary._machine()}-{dead_process()}-01234567"
     for name, text in ((stem, "new"), (f"{stem}.old-ct", "old")):

@@ -13,10 +13,11 @@ from ...volume import Volume
 from ..walking import walk
 from .folder import BROKEN_LINK, Inventory, inventory
 from .headers import look_at, text_of
+from .notes import counted, notes_of
 from .pixels import rescaled, stacked, stored_values
 from .regularity import Repairs, check_alike, needed_repairs
 from .repairing import repaired
-from .sifting import Series, check_copies, counted, notes_of
+from .sifting import Series, check_copies
 from .stack import Slice, ordered_stack, slices_of
 from .storage import padding_of
 
