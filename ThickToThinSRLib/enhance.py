@@ -16,10 +16,12 @@ from .inference.memory import check_result_fits
 from .inspection.warnings import find_warnings
 from .intensity import resolve_intensity, to_hu, to_unit
 from .io.dicom.derived_series import check_modality, wants_series
+from .io.dicom.regularity import Repairs
 from .io.integrity import check_finite
 from .io.reading import read_input
 from .io.replacing import check_free, replacing
 from .io.results import check_target, write_result
+from .io.temporary import sweep, sweep_temporary_place
 from .methods.choices import Thickness, check_options, choose_method, choose_spacing, choose_thickness
 from .methods.registry import METHODS
 from .methods.request import Request
@@ -69,11 +71,13 @@ def enhance_file(
     """
     target, monitor = Path(target), monitor or Monitor()
     check_target(source, target, overwrite)
+    sweep(target.parent)
+    sweep_temporary_place()
     weights, asked = settings.save_weights, settings.for_provenance()
     if weights is not None:
         check_free(weights, overwrite, source)
     try:
-        volume = read_input(source, series, settings.nifti, monitor)
+        volume = read_input(source, series, settings.nifti, monitor, repairs_of(settings))
         if wants_series(source, target):
             check_modality(volume.source.get("modality"), str(source))
         # Adapted weights appear with the result or not at all.
@@ -91,11 +95,16 @@ def enhance_file(
     return report
 
 
+def repairs_of(settings: Settings) -> Repairs:
+    """What settings allow to be done to irregular slices."""
+    return Repairs(settings.untilt, settings.resample_uneven)
+
+
 def enhance_volume(volume: Volume, settings: Settings, monitor: Monitor | None = None) -> tuple[Volume, dict]:
     """Enhance a volume in memory; the result and its provenance. See :func:`enhance_file`."""
     started, monitor = time.monotonic(), monitor or Monitor()
     plan = plan_for(volume, settings)
-    described = describe_input(volume, plan)
+    described = describe_input(volume, plan.understood)
     monitor.say(f"input: {described}")
     for note in volume.source.get("notes", ()):
         monitor.note(note)
@@ -126,6 +135,7 @@ def enhance_volume(volume: Volume, settings: Settings, monitor: Monitor | None =
         **_plan_facts(plan, settings, described),
         "device": monitor.facts.get("device", "cpu"),
         "precision": monitor.facts.get("precision"),
+        "straightening": volume.source.get("straightening"),
         "adaptation": monitor.facts.get("adaptation"),
         "consistency_hu": measured and measured.as_dict(),
         "warnings": monitor.warnings,
@@ -133,6 +143,28 @@ def enhance_volume(volume: Volume, settings: Settings, monitor: Monitor | None =
         "seconds": round(time.monotonic() - started, 2),
     }
     return thin, report
+
+
+@dataclass(frozen=True)
+class Understood:
+    """What an input is taken for, whatever the method.
+
+    Attributes
+    ----------
+    axis : int
+        The index axis from slice to slice.
+    hu : Volume
+        The input in HU.
+    scale : {"hu", "unit"}
+        The scale of the input's own voxels.
+    thickness : Thickness
+        Of the input's slices, and where it comes from.
+    """
+
+    axis: int
+    hu: Volume
+    scale: str
+    thickness: Thickness
 
 
 @dataclass(frozen=True)
@@ -145,43 +177,65 @@ class Plan:
         Its name in the registry.
     request : Request
         What it is asked to do.
-    hu : Volume
-        The input in HU.
-    scale : {"hu", "unit"}
-        The scale of the input's own voxels.
-    thickness : Thickness
-        Of the input's slices, and where it comes from.
+    understood : Understood
+        What the input is taken for.
     """
 
     method: str
     request: Request
-    hu: Volume
-    scale: str
-    thickness: Thickness
+    understood: Understood
+
+    @property
+    def hu(self) -> Volume:
+        return self.understood.hu
+
+    @property
+    def scale(self) -> str:
+        return self.understood.scale
+
+    @property
+    def thickness(self) -> Thickness:
+        return self.understood.thickness
 
 
-def plan_for(volume: Volume, settings: Settings) -> Plan:
+def understand(volume: Volume, settings: Settings) -> Understood:
+    """What a volume is taken for.
+
+    Raises
+    ------
+    UserError
+        If it is no stack of slices of a person, or its thickness or scale cannot be told.
+    """
+    check_finite(volume.voxels, volume.source.get("name", "input"))
+    axis = through_plane_axis(volume, settings.axis)
+    _check_slices(volume, axis)
+    scale = resolve_intensity(settings.intensity, volume.voxels)
+    hu = volume if scale == "hu" else replace(volume, voxels=to_hu(volume.voxels.astype(np.float32)))
+    return Understood(axis, hu, scale, choose_thickness(hu, axis, settings.thickness))
+
+
+def plan_for(volume: Volume, settings: Settings, understood: Understood | None = None) -> Plan:
     """Choose what the settings leave open, and refuse what cannot work, before any work is done.
+
+    Parameters
+    ----------
+    understood : Understood, optional
+        What :func:`understand` made of the volume, where that is known.
 
     Raises
     ------
     UserError
         If the volume, the settings and the weights do not go together.
     """
-    check_finite(volume.voxels, volume.source.get("name", "input"))
     if settings.device not in ("auto", "cpu"):
         # A device that is not there is a mistake even if the method would not use it.
         from .inference.devices import resolve_device
 
         resolve_device(settings.device)
-    axis = through_plane_axis(volume, settings.axis)
-    _check_slices(volume, axis)
     method, weights = choose_method(settings.method, settings.checkpoint, settings.network)
     check_options(method, settings)
-    scale = resolve_intensity(settings.intensity, volume.voxels)
-    hu = volume if scale == "hu" else replace(volume, voxels=to_hu(volume.voxels.astype(np.float32)))
-    thickness = choose_thickness(hu, axis, settings.thickness)
-    acquisition = thickness.acquisition
+    understood = understood or understand(volume, settings)
+    axis, acquisition = understood.axis, understood.thickness.acquisition
     target_spacing = choose_spacing(settings, acquisition.spacing, weights.factor if weights else None)
     _check_not_thin(acquisition, target_spacing)
     check_result_fits(volume, axis, acquisition, target_spacing, weights)
@@ -192,7 +246,7 @@ def plan_for(volume: Volume, settings: Settings) -> Plan:
         weights=weights,
         settings=settings,
     )
-    return Plan(method, request, hu, scale, thickness)
+    return Plan(method, request, understood)
 
 
 def _check_slices(volume: Volume, axis: int) -> None:
@@ -245,14 +299,14 @@ def _plan_facts(plan: Plan, settings: Settings, described: str) -> dict:
     }
 
 
-def describe_input(volume: Volume, plan: Plan) -> str:
+def describe_input(volume: Volume, understood: Understood) -> str:
     """What was understood of the input, in a line."""
     z, y, x = volume.voxels.shape
     spacing = " x ".join(f"{value:.3f}" for value in volume.spacing)
     return (
-        f"{x} x {y} x {z} voxels of {spacing} mm, slices along {'ijk'[plan.request.axis]}, slice thickness "
-        f"{plan.request.acquisition.thickness:g} mm ({plan.thickness.source}), intensity "
-        f"{'HU' if plan.scale == 'hu' else '[0, 1]'}"
+        f"{x} x {y} x {z} voxels of {spacing} mm, slices along {'ijk'[understood.axis]}, slice thickness "
+        f"{understood.thickness.acquisition.thickness:g} mm ({understood.thickness.source}), intensity "
+        f"{'HU' if understood.scale == 'hu' else '[0, 1]'}"
     )
 
 

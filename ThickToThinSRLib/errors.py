@@ -53,4 +53,4 @@ class AlreadyThin(UserError):
 
 
 class Cancelled(Exception):
-    """The work was stopped on request; nothing was written."""
+    """The work was stopped on request; of what was unfinished, nothing was written."""

@@ -37,7 +37,8 @@ class Option:
     group : {"result", "input", "network", "adaptation"}
         Where it is listed.
     parse : callable
-        Text of the command line to its value; raises ValueError.
+        Text of the command line to its value; raises ValueError. Of ``bool`` the option alone, without a
+        text, says True.
     metavar : str, optional
         What stands for the value in the help.
     choices : tuple of str, optional
@@ -124,6 +125,18 @@ class Settings:
         help="where the two positions in a NIfTI file's header contradict each other: the one to believe",
         group="input",
         choices=NIFTI_FORMS,
+    )
+    untilt: bool = _option(
+        False,
+        help="DICOM slices of a tilted gantry: shift each to where it lies in the patient, do not refuse",
+        group="input",
+        parse=bool,
+    )
+    resample_uneven: bool = _option(
+        False,
+        help="DICOM slices at uneven distances: resample to even ones by their true positions, do not refuse",
+        group="input",
+        parse=bool,
     )
     intensity: str = _option(
         "auto",
@@ -217,7 +230,7 @@ class Settings:
     def as_arguments(self) -> list[str]:
         """The same as arguments of the command line, paths absolute."""
         texts = ((name, _as_text(name, value)) for name, value in self.given().items())
-        return [part for name, text in texts for part in (flag(name), text)]
+        return [part for name, text in texts for part in (flag(name), text) if part is not None]
 
     def for_provenance(self) -> dict[str, Any]:
         """Those of :meth:`given` that make another result, for JSON; resuming a batch compares them."""
@@ -254,7 +267,9 @@ def flag(option: str) -> str:
     return "--" + option.replace("_", "-")
 
 
-def _as_text(name: str, value: Any) -> str:
+def _as_text(name: str, value: Any) -> str | None:
+    if OPTIONS[name].parse is bool:
+        return None  # the option alone says it
     if OPTIONS[name].parse is _on_off:
         return next(text for text, meaning in _ON_OFF.items() if meaning == value)
     return os.path.abspath(value) if isinstance(value, Path) else str(value)

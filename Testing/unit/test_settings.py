@@ -72,6 +72,8 @@ def test_settings_go_through_the_command_line_unchanged(tmp_path):
         epochs=3,
         planes="coronal",
         network="msd",
+        untilt=True,
+        resample_uneven=True,
         save_weights=tmp_path / "adapted.safetensors",
     )
     options = build_parser().parse_args(["enhance", "in", "out", *settings.as_arguments()])

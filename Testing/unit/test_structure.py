@@ -29,7 +29,18 @@ ALLOWED = {
     "enhance": {"inference", "inspection", "io", "methods"},
     "worker": {"io"},
     "batch": {"io", "worker"},
-    "cli": {"batch", "enhance", "evaluation", "io", "methods", "phantom", "weights", "worker"},
+    "cli": {
+        "batch",
+        "enhance",
+        "evaluation",
+        "inference",
+        "inspection",
+        "io",
+        "methods",
+        "phantom",
+        "weights",
+        "worker",
+    },
     "__main__": {"cli"},
 }
 MOST_PARAMETERS = 7

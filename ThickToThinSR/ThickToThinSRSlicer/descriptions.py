@@ -19,6 +19,8 @@ _OPTIONS = {
     "precision": "precision (under Advanced)",
     "tiling": "tiling (under Advanced)",
     "nifti": "--nifti in a terminal",
+    "untilt": "--untilt in a terminal",
+    "resample_uneven": "--resample-uneven in a terminal",
 }
 
 

@@ -101,7 +101,7 @@ def _series_inputs(
 ) -> tuple[list[BatchInput], list[str]]:
     """The DICOM series among `paths`, and notes on what is none; volume files lie in `elsewhere`."""
     from ..io.dicom.folder import inventory
-    from ..io.dicom.sifting import notes_of
+    from ..io.dicom.notes import notes_of
 
     found = inventory(paths, monitor.check)
     series = _cases(found)

@@ -44,6 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     for add in (
         _add_enhance,
         _add_enhance_many,
+        _add_info,
         _add_import,
         _add_models,
         _add_simulate,
@@ -136,9 +137,26 @@ def _add_enhance_many(subparsers) -> None:
         default="skip",
         help="what becomes of inputs whose slices are as thin as the result's: skip (default), copy, or fail",
     )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what would be done, as info does, and write nothing"
+    )
     _add_running_options(parser)
     # There is a worker to end first.
     parser.set_defaults(run=commands.enhance_many, grace=4.0)
+
+
+def _add_info(subparsers) -> None:
+    parser = _command(
+        subparsers,
+        "info",
+        "say what a scan or a folder of scans holds, and what each method would make of it",
+    )
+    parser.add_argument(
+        "input", type=_path, metavar="PATH", help="a volume file, a DICOM file, or a folder of either"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    _add_settings(parser, many=True)
+    parser.set_defaults(run=commands.info)
 
 
 def _method_list() -> str:
@@ -182,6 +200,9 @@ def _add_option(group, name: str, option: Option) -> None:
     if option.metavar is not None:
         values["metavar"] = option.metavar
     help_text = option.help.replace("{methods}", ", ".join(METHODS))
+    if option.parse is bool:
+        group.add_argument(flag(name), dest=name, action="store_true", help=help_text)
+        return
     group.add_argument(
         flag(name), dest=name, type=_parser_of(name, option), default=default, help=help_text, **values
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 from ..errors import UserError
 from ..settings import OPTIONS, Settings
 from ..worker.protocol import FAILED, RUNNING, WAITING
+from ..worker.reporters import REPORTERS
 
 
 def _settings(options) -> Settings:
@@ -48,6 +49,9 @@ def enhance_many(options, reporter, monitor) -> None:
     settings = replace(settings, device=shard.local_device(settings.device))
     if size > 1:
         reporter.say(f"part {rank + 1} of {size}: {len(entries)} cases")
+    if options.dry_run:
+        _look(entries, settings, reporter, monitor, is_there=lambda entry: batch.is_there(entry, settings))
+        return
     for entry in entries:
         reporter.case(entry.name, WAITING)
 
@@ -67,6 +71,39 @@ def enhance_many(options, reporter, monitor) -> None:
         raise UserError(f"{len(failed)} of {len(outcomes)} failed: {', '.join(failed)}")
     facts = {"output": str(options.output), "cases": len(outcomes), "notes": monitor.notes}
     reporter.result({**facts, **tally.as_dict()})
+
+
+def info(options, reporter, monitor) -> None:
+    """What inputs are, and what each method would make of them; UserError at the end if one is refused."""
+    from .looking import inputs_of
+
+    # With JSON on standard output, lines for people would be in its way.
+    reporter = REPORTERS["none" if options.json else "bar"]()
+    monitor = reporter.monitor(monitor.is_cancelled)
+    _look(inputs_of(options.input, monitor), _settings(options), reporter, monitor, as_json=options.json)
+
+
+def _look(
+    entries, settings: Settings, reporter, monitor, is_there=lambda entry: False, as_json: bool = False
+) -> None:
+    """Say what is known of inputs; `is_there` tells whether an input has its result."""
+    from .looking import facts_of, lines_of
+
+    found = []
+    for entry in entries:
+        monitor.check()
+        found.append({**facts_of(entry, settings), "already_there": is_there(entry)})
+        for line in lines_of(found[-1]):
+            reporter.say(line)
+        if found[-1]["already_there"]:
+            reporter.say("  the result is there already")
+    if as_json:
+        print(json.dumps({"notes": monitor.notes, "inputs": found}, indent=2))
+    else:
+        reporter.result({"notes": monitor.notes, "inputs": found})
+    refused = [one["name"] for one in found if one["error"] and not one.get("already_thin")]
+    if refused:
+        raise UserError(f"{len(refused)} of {len(found)} cannot be enhanced: {', '.join(refused)}")
 
 
 def import_checkpoint(options, reporter, monitor) -> None:

@@ -16,11 +16,11 @@ import warnings
 from collections.abc import Callable
 
 from ..errors import Cancelled, UserError
-from ..settings import flag
 from ..worker.protocol import EXIT_BAD_INPUT, EXIT_CANCELLED, EXIT_DONE, EXIT_UNEXPECTED
 from ..worker.reporters import REPORTERS, SilentReporter
 from ..worker.watch import Watch
 from .arguments import build_parser
+from .option_names import worded
 
 
 def main(arguments: list[str] | None = None, begun: Callable[[], None] = lambda: None) -> int:
@@ -72,7 +72,7 @@ def _watched(options: argparse.Namespace, reporter: SilentReporter, watch: Watch
         if watch.cancelled() and isinstance(error, OSError):  # a terminal that is gone takes no line
             return EXIT_CANCELLED
         if isinstance(error, UserError):
-            reporter.error(_one_line(error.worded(_name_of)), error)
+            reporter.error(worded(error), error)
             return EXIT_BAD_INPUT
         message = _environment_fault(error)
         if message is not None:
@@ -82,11 +82,6 @@ def _watched(options: argparse.Namespace, reporter: SilentReporter, watch: Watch
         reporter.error(_one_line(f"unexpected {type(error).__name__}: {error}"))
         return EXIT_UNEXPECTED
     return EXIT_DONE
-
-
-def _name_of(option: str) -> str:
-    """What the command line calls an option that an error names."""
-    return "`models --add`" if option == "add_weights" else flag(option)
 
 
 def _environment_fault(error: Exception) -> str | None:

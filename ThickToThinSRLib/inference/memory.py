@@ -20,6 +20,21 @@ def check_result_fits(
     volume: Volume, axis: int, acquisition: Acquisition, target_spacing: float, weights: Weights | None
 ) -> None:
     """Raise UserError, before any work is done, if the result cannot fit into memory."""
+    thin, needed = memory_of(volume, axis, acquisition, target_spacing, weights)
+    there = available_memory()
+    if not needed < (math.inf if there is None else there):
+        free = "" if there is None else f", but {there / 2**30:.1f} GiB are free"
+        raise UserError(
+            f"{thin:.4g} slices every {target_spacing:g} mm need {needed / 2**30:.3g} GiB of memory{free}: "
+            "choose a larger {spacing}",
+            "spacing",
+        )
+
+
+def memory_of(
+    volume: Volume, axis: int, acquisition: Acquisition, target_spacing: float, weights: Weights | None
+) -> tuple[float, float]:
+    """Number of slices of the result, and the bytes of memory that making it takes beside the input."""
     slices = volume.voxels.shape[2 - axis]
     pixels = volume.voxels.size // slices
     # In floating point, where an absurd spacing gives infinity.
@@ -35,14 +50,7 @@ def check_result_fits(
     # Maps along the slices are matrices, of which several are alive while they are made.
     extended = thin + 3 * acquisition.thickness / target_spacing
     needed += 4 * 8 * extended * extended
-    there = available_memory()
-    if not needed < (math.inf if there is None else there):
-        free = "" if there is None else f", but {there / 2**30:.1f} GiB are free"
-        raise UserError(
-            f"{thin:.4g} slices every {target_spacing:g} mm need {needed / 2**30:.3g} GiB of memory{free}: "
-            "choose a larger {spacing}",
-            "spacing",
-        )
+    return thin, needed
 
 
 def available_memory() -> int | None:

@@ -8,11 +8,16 @@ from ..errors import UserError
 from ..monitor import Monitor
 from ..volume import Volume
 from .dicom.headers import is_dicom_file
+from .dicom.regularity import Repairs
 from .volume_files import read_volume
 
 
 def read_input(
-    path: Path, series: str | None = None, nifti: str | None = None, monitor: Monitor | None = None
+    path: Path,
+    series: str | None = None,
+    nifti: str | None = None,
+    monitor: Monitor | None = None,
+    repairs: Repairs | None = None,
 ) -> Volume:
     """Read a volume file, a folder with a DICOM series, or the series that a DICOM file belongs to.
 
@@ -24,6 +29,8 @@ def read_input(
         The position to believe where the two that a NIfTI file holds contradict each other.
     monitor : Monitor, optional
         Takes notes on what was left out or assumed.
+    repairs : Repairs, optional
+        What may be done to DICOM slices that form no regular stack.
 
     Returns
     -------
@@ -39,9 +46,9 @@ def read_input(
     if path.is_dir():
         from .dicom.series import read_series
 
-        volume = read_series(path, series, monitor)
+        volume = read_series(path, series, monitor, repairs)
     elif is_dicom_file(path):
-        volume = _read_series_of(path, series, monitor)
+        volume = _read_series_of(path, series, monitor, repairs)
     elif series is not None:
         raise UserError(
             f"{path}: {{series}} chooses within a DICOM folder, but this is not a folder", "series"
@@ -52,7 +59,7 @@ def read_input(
     return volume
 
 
-def _read_series_of(path: Path, series: str | None, monitor: Monitor) -> Volume:
+def _read_series_of(path: Path, series: str | None, monitor: Monitor, repairs: Repairs | None) -> Volume:
     """The series of the folder that a DICOM file belongs to."""
     from .dicom.series import read_series, series_of_file
 
@@ -61,7 +68,7 @@ def _read_series_of(path: Path, series: str | None, monitor: Monitor) -> Volume:
         return read_volume(path)  # says what is wrong
     if series not in (None, uid):
         raise UserError(f"{path}: belongs to series {uid}, not to {{series}} {series}", "series")
-    volume = read_series(path.parent, uid, monitor)
+    volume = read_series(path.parent, uid, monitor, repairs)
     monitor.note(
         f"{path.name} is one file of a series: the whole series is taken, {len(volume.voxels)} slices in "
         f"{path.parent}"

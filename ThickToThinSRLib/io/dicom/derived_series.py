@@ -198,9 +198,16 @@ def derivation_description(report: dict) -> str:
         f"{_kind(report)} through-plane resolution by {report.get('program', _PROGRAM)}, method "
         f"{report['method']}, {weights}: slices every {report['target_spacing_mm']:g} mm from slices every "
         f"{report['spacing_mm']:g} mm, {report['thickness_mm']:g} mm thick ({report['thickness_from']}). "
+        f"{_straightened(report)}"
         f"What lies between the measured slices is an estimate: research use, {WARNING}."
     )
     return words.encode("ascii", "replace").decode().replace("\\", "/")[:1024]
+
+
+def _straightened(report: dict) -> str:
+    done = report.get("straightening") or {}
+    words = {"untilt": "Gantry tilt undone before. ", "resample_uneven": "Uneven slices resampled before. "}
+    return "".join(word for name, word in words.items() if name in done)
 
 
 def _slice(thin: Volume, k: int, sources: list[_Source], series: Dataset, report: dict) -> Dataset:
@@ -218,6 +225,8 @@ def _slice(thin: Volume, k: int, sources: list[_Source], series: Dataset, report
     for keyword in COPIED:
         if keyword in nearest:
             dataset[keyword] = copy.deepcopy(nearest[keyword])
+    if "untilt" in (report.get("straightening") or {}):
+        dataset.pop("GantryDetectorTilt", None)  # programs would undo it again
     for keyword in EMPTY_IF_UNKNOWN:
         if keyword not in dataset:
             setattr(dataset, keyword, None)

@@ -11,6 +11,8 @@ from ...errors import UserError
 from .headers import Found, look_at
 from .sifting import Series, sifted
 
+BROKEN_LINK = "broken link"
+
 
 @dataclass
 class Inventory:
@@ -63,6 +65,11 @@ def inventory(paths: Iterable[Path], check: Callable[[], None] = lambda: None) -
     others, damaged = [], []
     for path in paths:
         check()
+        if path.is_symlink() and not path.exists():
+            others.append((path, BROKEN_LINK))
+            continue
+        if not path.is_file():  # a pipe or device would never answer
+            continue
         try:
             found = look_at(path)
         except UserError as error:

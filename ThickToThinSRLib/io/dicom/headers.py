@@ -47,10 +47,10 @@ class Found:
 
 
 def is_dicom_file(path: Path) -> bool:
-    """Whether `path` is a DICOM file by its first bytes; a pipe, which would never answer, is none."""
+    """Whether `path` is a DICOM file by its first bytes."""
+    if not Path(path).is_file():  # a pipe would never answer
+        return False
     try:
-        if not Path(path).is_file():
-            return False
         with Path(path).open("rb") as file:
             return _is_dicom(file.read(132))
     except OSError:

@@ -11,15 +11,20 @@ from ...errors import UserError
 from ...monitor import Monitor
 from ...volume import Volume
 from ..walking import walk
-from .folder import Inventory, inventory
+from .folder import BROKEN_LINK, Inventory, inventory
 from .headers import look_at, text_of
+from .notes import counted, notes_of
 from .pixels import rescaled, stacked, stored_values
-from .sifting import Series, check_copies, counted, notes_of
-from .stack import Slice, regular_stack, slices_of
+from .regularity import Repairs, check_alike, needed_repairs
+from .repairing import repaired
+from .sifting import Series, check_copies
+from .stack import Slice, ordered_stack, slices_of
+from .storage import padding_of
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
+_AIR = -1024.0
 # What Volume.source keeps of the first slice; nothing that names the patient.
 _SOURCE = {
     "study_uid": "StudyInstanceUID",
@@ -39,7 +44,10 @@ _SOURCE = {
 
 
 def read_series(
-    folder: str | os.PathLike, series_uid: str | None = None, monitor: Monitor | None = None
+    folder: str | os.PathLike,
+    series_uid: str | None = None,
+    monitor: Monitor | None = None,
+    repairs: Repairs | None = None,
 ) -> Volume:
     """Read one DICOM series from a folder and its subfolders.
 
@@ -53,21 +61,24 @@ def read_series(
     series_uid
         ``SeriesInstanceUID`` of the series to read, needed where there are several.
     monitor
-        Takes notes on what was left out; may stop the reading.
+        Takes notes on what was left out and repaired; may stop the reading.
+    repairs
+        What may be done to slices that form no regular stack; nothing by default.
 
     Returns
     -------
     Volume
         Rescaled values (HU for CT) as int16 where that is exact, else int32 or float32; pixel padding is left
         as it is. ``slice_axis`` is 2 (k, along row x column); ``thickness`` is ``SliceThickness`` where all
-        slices agree. ``source`` holds identifiers (``instance_uids`` and ``files`` in slice order) and
-        acquisition.
+        slices agree. ``source`` holds identifiers (``instance_uids`` and ``files`` in slice order),
+        acquisition and, under ``straightening``, how far repairs moved each slice.
 
     Raises
     ------
     UserError
         If there is no series or more than one to choose from, or if its slices are damaged or do not form a
-        regular stack: missing, double, unevenly spaced, sheared or differing slices, or a single one.
+        regular stack: missing, double, unevenly spaced, sheared or differing slices, or a single one; but not
+        where `repairs` mend it.
     """
     folder, monitor = Path(folder), monitor or Monitor()
     with warnings.catch_warnings():
@@ -78,20 +89,25 @@ def read_series(
         slices = [piece for image in chosen.images for piece in _slices(image.path, image.header)]
         if not slices:
             raise UserError(f"{folder}: the series holds localizers only")
+        _check_links(found, chosen)
         check_copies(chosen)
-        stack = regular_stack(slices, str(folder))
+        check_alike(slices, str(folder))
+        stack = ordered_stack(slices)
+        needed = needed_repairs(stack, str(folder), repairs or Repairs())
         voxels = stacked(_values(stack.slices, monitor))
+    result = repaired(voxels, stack, needed, _outside(chosen.header))
     # Other series are no news to whoever has chosen one.
     others = found.left_out([chosen]) if series_uid is None else []
-    for note in notes_of([chosen], others, folder):
+    for note in [*notes_of([chosen], others, folder), *result.notes]:
         monitor.note(note)
     source = {key: text_of(chosen.header, keyword) for key, keyword in _SOURCE.items()}
     source["instance_uids"] = list(dict.fromkeys(piece.instance_uid for piece in stack.slices))
     source["files"] = list(dict.fromkeys(str(piece.path) for piece in stack.slices))
+    source["straightening"] = result.facts
     return Volume(
-        voxels,
-        stack.spacing,
-        stack.origin,
+        result.voxels,
+        (*stack.slices[0].pixel_spacing, result.spacing),
+        tuple(result.origin),
         stack.direction,
         slice_axis=2,
         thickness=stack.thickness,
@@ -148,6 +164,20 @@ def _chosen(found: Inventory, folder: Path, series_uid: str | None) -> Series:
             f"{folder}: {len(candidates)} series, choose one with {{series}} UID: {listing}", "series"
         )
     return next(iter(candidates.values()))
+
+
+def _check_links(found: Inventory, chosen: Series) -> None:
+    """Raise UserError if a slice may be missing because only the link to it is there."""
+    places = {image.path.parent for image in chosen.images}
+    for path, kind in found.others:
+        if kind == BROKEN_LINK and path.parent in places:
+            raise UserError(f"{path}: a link to a file that is not there: get the file, or remove the link")
+
+
+def _outside(header: Dataset) -> float:
+    """The value outside what was scanned: padding, else air."""
+    padding = padding_of(header)
+    return _AIR if padding is None else padding[0]
 
 
 def _slices(path: Path, header: Dataset) -> list[Slice]:

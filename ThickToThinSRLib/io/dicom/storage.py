@@ -79,7 +79,7 @@ def storage_for(voxels: np.ndarray, headers: Sequence[Dataset]) -> Storage:
         own = (1.0, own[1])
     unsigned_source = headers[0].get("PixelRepresentation", 0) == 0
     kinds = (np.uint16, np.int16) if unsigned_source else (np.int16, np.uint16)
-    padding = _padding(headers[0])
+    padding = padding_of(headers[0])
     extremes = (voxels.min(), voxels.max())
     # A padding value that does not fit cannot occur in any voxel, so it can be dropped.
     for padding_or_none in (padding, None):
@@ -95,7 +95,7 @@ def storage_for(voxels: np.ndarray, headers: Sequence[Dataset]) -> Storage:
     )
 
 
-def _padding(header: Dataset) -> tuple[float, float | None] | None:
+def padding_of(header: Dataset) -> tuple[float, float | None] | None:
     """The source's padding value and padding range limit in HU; None if it has none."""
     if header.get("PixelPaddingValue") is None:
         return None
