@@ -73,7 +73,7 @@ def test_the_button_is_off_with_the_reason_until_it_can_work(slicer, panel):
     assert not panel.ui.enhanceButton.enabled
     assert panel.ui.enhanceButton.toolTip == "Choose an input volume"
     panel._parameterNode.inputVolume = add_volume(slicer, ct_voxels())
-    panel._parameterNode.method = "tvsrn"
+    panel._parameterNode.method = "cthnet"
     assert not panel.ui.enhanceButton.enabled
     assert "needs weights" in panel.ui.enhanceButton.toolTip
     assert "needs a weights file" in panel.ui.methodInfoLabel.text

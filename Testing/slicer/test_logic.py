@@ -301,7 +301,7 @@ def test_a_python_that_cannot_be_started_is_named(slicer, logic, node, monkeypat
     [
         ({"inputNode": None}, "Choose an input volume"),
         ({"outputNode": "input"}, "another volume than the input"),
-        ({"method": "tvsrn"}, "tvsrn needs weights"),
+        ({"method": "cthnet"}, "cthnet needs weights"),
         ({"method": "tvsrn", "checkpoint": "/nowhere/weights.safetensors"}, "no such file"),
         ({"method": "magic"}, "'magic' is not one of"),
         ({"spacing": 6.0}, "6 mm is coarser than the input's 5 mm"),

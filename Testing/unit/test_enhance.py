@@ -142,7 +142,7 @@ def test_a_checkpoint_alone_implies_its_method_and_a_mismatch_is_an_error(checkp
         with pytest.raises(UserError, match="holds weights of tvsrn, not of"):
             choose_method(method, checkpoint)
     with pytest.raises(UserError, match="needs weights"):
-        choose_method("tvsrn", None)
+        choose_method("cthnet", None)
     with pytest.raises(UserError, match="is not one of"):
         choose_method("magic", None)
 

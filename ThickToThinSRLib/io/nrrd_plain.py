@@ -9,12 +9,12 @@ import bz2
 import contextlib
 import gzip
 import shutil
-import tempfile
 from pathlib import Path
 
 from ..errors import UserError
 from . import nrrd_header
 from .integrity import naming_damage
+from .temporary import temporary_folder
 
 _OPENERS = {"raw": open, "gzip": gzip.open, "gz": gzip.open, "bzip2": bz2.open, "bz2": bz2.open}
 
@@ -30,7 +30,7 @@ def readable_by_itk(path: Path, header: nrrd_header.NrrdHeader):
         raise UserError(
             f"{path}: an unusual NRRD file ({header.encoding}): write it again with encoding gzip"
         )
-    with tempfile.TemporaryDirectory(prefix="thicktothin-") as folder:
+    with temporary_folder() as folder:
         plain = Path(folder) / "voxels.nhdr"
         with plain.with_suffix(".raw").open("wb") as target, naming_damage(path, ".nrrd"):
             for source in _voxels(path, header):

@@ -28,8 +28,8 @@ def choose_method(
 ) -> tuple[str, Weights | None]:
     """The method to use and its weights; a checkpoint alone implies its method.
 
-    Without a checkpoint a method takes the weights that come with the program, or else those that the user
-    added; they are None if none come for the asked `network` and the method can train it from the start.
+    Without a checkpoint a method takes the weights that the user added, or else those that come with the
+    program; they are None if none come for the asked `network` and the method can train it from the start.
 
     Raises
     ------
@@ -55,15 +55,15 @@ def choose_method(
 
 
 def _default_weights(method: str, network: str | None) -> Weights | None:
-    """The weights that a method takes where the user chose none: bundled ones, else added ones."""
+    """The weights that a method takes where the user chose none: added ones, else bundled ones."""
     entry = METHODS[method]
     if entry.network is None:
         return None
     wanted = network if network in entry.untrained else entry.network
-    weights = bundled_for(wanted)
+    # What the user added, such as an author's published weights, comes before what ships.
+    weights = added_for(wanted) or bundled_for(wanted)
     if weights is None and wanted in entry.untrained:
         return None
-    weights = weights or added_for(wanted)
     if weights is None:
         raise UserError(
             f"method {method} needs weights: give {{checkpoint}} FILE.safetensors, or add them once by "

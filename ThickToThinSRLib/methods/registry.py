@@ -87,7 +87,8 @@ METHODS: dict[str, Method] = {
         ),
         Method(
             "tvsrn",
-            "TVSRN, the transformer of the RPLHR-CT paper; needs weights",
+            "TVSRN, transformer of the RPLHR-CT paper, for 5 mm slices; its weights come with the program: "
+            "a training of this project, not the published one",
             "fixed_factor",
             network="tvsrn",
         ),
