@@ -48,7 +48,7 @@ def test_a_folder_is_told_input_by_input(scans, capfd):
     methods = {one["method"]: one for one in ct["methods"]}
     assert list(methods) == list(METHODS)
     assert methods["interpolation"]["slices"] == 26
-    assert "`models --add`" in methods["tvsrn"]["error"]
+    assert "`models --add`" in methods["cthnet"]["error"]
     assert found["a.nrrd"]["thickness_from"] == "assumed equal to the spacing"
 
 
