@@ -55,11 +55,12 @@ def logic(module):
 def panel(slicer, module):
     """The module's widget: set up, entered, shown."""
     from .host import ModulePanel
+    from .scenes import enter
 
     parent = ModulePanel()
     widget = module.ThickToThinSRWidget(parent)
     widget.setup()
-    widget.enter()
+    enter(widget)
     parent.widget.resize(460, 900)
     parent.widget.show()
     yield widget

@@ -37,11 +37,14 @@ def install(temporary_path: pathlib.Path) -> None:
     slicer.app = _Application(temporary_path, LayoutManager(slicer.mrmlScene))
     slicer.app.colours = colours
     slicer.dicomDatabase = types.SimpleNamespace(isOpen=False)
-    slicer.util.setSliceViewerLayers = lambda **layers: None
     slicer.util.loadVolume = _load_volume
     slicer.util.errors = []
+    slicer.util.questions, slicer.util.answer = [], True
+    slicer.util.confirmOkCancelDisplay = _confirm
     slicer.util.errorDisplay = lambda text, **details: slicer.util.errors.append((text, details))
+    pythonqt.CONNECTIONS.clear()
     _add_module("slicer.ScriptedLoadableModule", _BASE_CLASSES)
+    _add_module("slicer.i18n", (tr,))
     _add_module(
         "slicer.parameterNodeWrapper",
         (parameters.Choice, parameters.WithinRange, parameters.parameterNodeWrapper),
@@ -59,6 +62,19 @@ def _load_volume(path, properties):
     assert storage.ReadData(node)
     node.CreateDefaultDisplayNodes()
     return node
+
+
+def tr(text):
+    """``slicer.i18n.tr`` where no translation is installed."""
+    return text
+
+
+def _confirm(text, *_, **__):
+    """Nobody is there to answer; tests say what would be chosen."""
+    import slicer
+
+    slicer.util.questions.append(text)
+    return slicer.util.answer
 
 
 def _add_module(name: str, contents) -> None:
@@ -147,7 +163,7 @@ class ModulePanel:
     """The `parent` of a module's widget: has a Qt widget with a layout, and ``isEntered``."""
 
     def __init__(self):
-        self.isEntered = True
+        self.isEntered = False
         self.widget = pythonqt.QtWidgets.QWidget()
         self._layout = pythonqt.wrap(pythonqt.QtWidgets.QVBoxLayout(self.widget))
 

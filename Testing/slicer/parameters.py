@@ -1,4 +1,8 @@
-"""A stand-in for ``slicer.parameterNodeWrapper`` on the real parameter node, with connected widgets."""
+"""``slicer.parameterNodeWrapper`` over the real parameter node, with its connection to widgets.
+
+Like Slicer's: ``connectGui`` returns no tag, so that only what ``connectParametersToGui`` connected can be
+disconnected; the observer of a connection stays for good; a combo box is filled anew at each connection.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +31,7 @@ class WithinRange:
 
 
 def parameterNodeWrapper(cls):
-    """Add typed properties for a vtkMRMLScriptedModuleNode: numbers, strings, paths, node references."""
+    """Typed properties over a vtkMRMLScriptedModuleNode: numbers, strings, paths and node references."""
     hints = typing.get_type_hints(cls, include_extras=True)
     cls.allParameters = {
         name: _Parameter(name, hint, getattr(cls, name, None)) for name, hint in hints.items()
@@ -36,15 +40,15 @@ def parameterNodeWrapper(cls):
         setattr(cls, name, property(parameter.read, parameter.write))
 
     def initialise(self, parameterNode):
-        self.parameterNode = parameterNode
+        self.parameterNode, self._guis, self._updating = parameterNode, {}, False
         for parameter in self.allParameters.values():
-            if not parameterNode.HasParameter(parameter.name):
-                parameter.write(self, parameter.default)
+            parameter.read(self)
 
     cls.__init__ = initialise
     cls.AddObserver = lambda self, event, slot, *rest: self.parameterNode.AddObserver(event, slot, *rest)
     cls.RemoveObserver = lambda self, tag: self.parameterNode.RemoveObserver(tag)
-    cls.connectGui, cls.disconnectGui = _connectGui, _disconnectGui
+    cls.connectGui, cls.connectParametersToGui = _connectGui, _connectParametersToGui
+    cls.disconnectGui = _disconnectGui
     return cls
 
 
@@ -60,6 +64,8 @@ class _Parameter:
 
     def read(self, wrapper):
         node = wrapper.parameterNode
+        if not node.HasParameter(self.name) and not (self.is_node and node.GetNodeReferenceID(self.name)):
+            self.write(wrapper, self.default)
         if self.is_node:
             return node.GetNodeReference(self.name)
         text = node.GetParameter(self.name)
@@ -76,52 +82,74 @@ class _Parameter:
 # Widget class: (signal, how to read the widget, how to set it), as Slicer's connectors do.
 _CONNECTORS = {
     "qMRMLNodeComboBox": ("currentNodeChanged", lambda w: w.currentNode(), lambda w, v: w.setCurrentNode(v)),
-    "QComboBox": ("currentIndexChanged", lambda w: w.currentText(), lambda w, v: w.setCurrentText(v)),
     "QDoubleSpinBox": ("valueChanged", lambda w: w.value(), lambda w, v: w.setValue(v)),
     "QSpinBox": ("valueChanged", lambda w: w.value(), lambda w, v: w.setValue(v)),
     "QCheckBox": ("toggled", lambda w: w.isChecked(), lambda w, v: w.setChecked(v)),
     "ctkPathLineEdit": (
         "currentPathChanged",
         lambda w: pathlib.Path(w.currentPath),
-        lambda w, v: w.setText("" if v == pathlib.Path() else str(v)),
+        lambda w, v: w.setText(str(v)),  # no path is a dot
     ),
 }
 
 
-def _connectGui(self, ui):
-    """Connect widgets that have a SlicerParameterName with the parameters, both ways; returns a tag."""
-    connections = []
-    for widget in vars(ui).values():
-        name = widget.qt.property("SlicerParameterName")
-        if not name:
-            continue
-        qt, parameter = widget.qt, self.allParameters[name]
-        signal, read, write = _CONNECTORS[type(qt).__name__]
-        if type(qt).__name__ == "QComboBox":
-            qt.blockSignals(True)
-            qt.clear()
-            qt.addItems(parameter.validators[0].choices)
-            qt.blockSignals(False)
-        write(qt, parameter.read(self))
+class _Connector:
+    """Ties one widget to one parameter."""
 
-        def changed(*_, qt=qt, parameter=parameter, read=read):
-            value = read(qt)
-            if value != parameter.read(self):
+    def __init__(self, qt, parameter):
+        self.qt = qt
+        if type(qt).__name__ == "QComboBox":
+            choices = parameter.validators[0].choices
+            self.signal = "currentIndexChanged"
+            self.read = lambda w: choices[w.currentIndex()]
+            self.write = lambda w, value: w.setCurrentIndex(choices.index(value))
+            qt.clear()
+            qt.addItems([str(choice) for choice in choices])
+        else:
+            self.signal, self.read, self.write = _CONNECTORS[type(qt).__name__]
+
+    def connect(self, slot):
+        self.slot = lambda *_: slot(self.read(self.qt))
+        getattr(self.qt, self.signal).connect(self.slot)
+
+    def disconnect(self):
+        getattr(self.qt, self.signal).disconnect(self.slot)
+
+
+def _connectGui(self, ui):
+    """Tie widgets with a SlicerParameterName to the parameters, for good."""
+    named = ((widget.qt.property("SlicerParameterName"), widget) for widget in vars(ui).values())
+    self.connectParametersToGui({name: widget for name, widget in named if name})
+
+
+def _connectParametersToGui(self, widgets):
+    """Tie widgets to parameters, both ways; returns a tag."""
+    connectors = {name: _Connector(widgets[name].qt, self.allParameters[name]) for name in widgets}
+    tag = max(self._guis, default=-1) + 1
+    self._guis[tag] = connectors
+    for name, connector in connectors.items():
+        parameter = self.allParameters[name]
+        connector.write(connector.qt, parameter.read(self))
+
+        def changed(value, parameter=parameter):
+            if not self._updating and value != parameter.read(self):
                 parameter.write(self, value)
 
-        getattr(qt, signal).connect(changed)
-        connections.append((qt, signal, changed, parameter, write))
+        connector.connect(changed)
+    self.parameterNode.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: _update(self))
+    return tag
 
-    def update(*_):
-        for qt, _, _, parameter, write in connections:
-            write(qt, parameter.read(self))
 
-    self._gui = (connections, self.parameterNode.AddObserver(vtk.vtkCommand.ModifiedEvent, update))
-    return len(connections)
+def _update(self):
+    if self._updating:
+        return
+    self._updating = True
+    for connectors in list(self._guis.values()):
+        for name, connector in connectors.items():
+            connector.write(connector.qt, self.allParameters[name].read(self))
+    self._updating = False
 
 
 def _disconnectGui(self, tag):
-    connections, observer = self._gui
-    self.parameterNode.RemoveObserver(observer)
-    for qt, signal, changed, _, _ in connections:
-        getattr(qt, signal).disconnect(changed)
+    for connector in self._guis.pop(tag, {}).values():
+        connector.disconnect()

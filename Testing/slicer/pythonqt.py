@@ -34,6 +34,10 @@ def application() -> QtWidgets.QApplication:
     return application
 
 
+# PythonQt keeps what a connection calls alive: (object, signature, slot, what Qt calls).
+CONNECTIONS: list[tuple] = []
+
+
 class Wrapped:
     """A QObject, or another Qt value, with PythonQt's conventions."""
 
@@ -66,10 +70,24 @@ class Wrapped:
         return hash(self.qt)
 
     def connect(self, signature, slot):
-        """``connect("clicked(bool)", slot)``."""
+        """``connect("clicked(bool)", slot)``; keeps `slot`, and what it is bound to, until disconnected."""
         name, arguments = signature.rstrip(")").split("(")
         count = len(arguments.split(",")) if arguments else 0
-        getattr(self.qt, name).connect(lambda *given: slot(*map(wrap, given[:count])))
+
+        def passed_on(*given):
+            slot(*map(wrap, given[:count]))
+
+        getattr(self.qt, name).connect(passed_on)
+        CONNECTIONS.append((self.qt, signature, slot, passed_on))
+
+    def disconnect(self, signature, slot):
+        """Undo :meth:`connect`."""
+        for entry in CONNECTIONS:
+            if entry[0] is self.qt and entry[1:3] == (signature, slot):
+                CONNECTIONS.remove(entry)
+                getattr(self.qt, signature.split("(")[0]).disconnect(entry[3])
+                return
+        raise ValueError(f"{signature} is not connected to this slot")
 
 
 class WrappedClass:

@@ -65,6 +65,29 @@ def load_as_slicer_does(slicer, path: Path, name="loaded"):
     return node
 
 
+def save_scene(slicer, folder: Path) -> Path:
+    """Save the scene as Slicer does: every volume in a file, then the scene's own file."""
+    folder.mkdir(exist_ok=True)
+    scene = slicer.mrmlScene
+    for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
+        storage = scene.AddNewNodeByClass("vtkMRMLVolumeArchetypeStorageNode")
+        storage.SetFileName(str(folder / f"{node.GetID()}.nrrd"))
+        assert storage.WriteData(node)
+        node.SetAndObserveStorageNodeID(storage.GetID())
+    path = folder / "scene.mrml"
+    scene.SetRootDirectory(str(folder))
+    scene.SetURL(str(path))
+    assert scene.Commit()
+    return path
+
+
+def import_scene(slicer, path: Path) -> None:
+    """Add a scene's file to the scene, as File > Add Data does."""
+    slicer.mrmlScene.SetRootDirectory(str(path.parent))
+    slicer.mrmlScene.SetURL(str(path))
+    assert slicer.mrmlScene.Import()
+
+
 def write_nifti(path: Path, voxels, spacing, directions) -> Path:
     image = sitk.GetImageFromArray(voxels)
     image.SetSpacing(spacing)
@@ -102,6 +125,18 @@ def put_python_slicer(monkeypatch, folder: Path, script: str) -> None:
     program.write_text("#!/bin/sh\n" + script)
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+
+
+def leave(panel) -> None:
+    """Turn to another module."""
+    panel.parent.isEntered = False
+    panel.exit()
+
+
+def enter(panel) -> None:
+    """Open the module again."""
+    panel.parent.isEntered = True
+    panel.enter()
 
 
 def click(button) -> None:

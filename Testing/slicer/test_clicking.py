@@ -20,7 +20,9 @@ from .scenes import (
     background,
     click,
     contents,
+    enter,
     is_clean,
+    leave,
     load_as_slicer_does,
     put_python_slicer,
     wait_until,
@@ -193,9 +195,9 @@ def test_the_input_may_go_while_the_worker_runs(slicer, panel, small):
 
 def test_leaving_the_module_while_it_runs_does_no_harm(slicer, panel, small):
     click(panel.ui.enhanceButton)
-    panel.exit()
+    leave(panel)
     wait_until(slicer, lambda: background() is None)
-    panel.enter()
+    enter(panel)
     assert panel.ui.statusLabel.text == "Done: chest 1.0 mm"
     assert panel.ui.enhanceButton.enabled
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -11,7 +12,17 @@ import SimpleITK as sitk
 from Testing.shared_data import CHECKOUT
 from Testing.volumes import ct_voxels
 
-from .scenes import GEOMETRIES, OBLIQUE, add_volume, wait_until
+from .scenes import (
+    GEOMETRIES,
+    OBLIQUE,
+    add_volume,
+    background,
+    click,
+    import_scene,
+    leave,
+    save_scene,
+    wait_until,
+)
 from .views import picture, scroll
 
 PLANES = ("Axial", "Coronal", "Sagittal")
@@ -97,21 +108,96 @@ def test_thick_slices_are_shown_as_they_are_or_smoothed(panel, pair):
     assert display.GetInterpolate()
 
 
-@pytest.mark.parametrize("leave", ["button", "module", "scene"])
-def test_the_users_layout_and_crosshair_come_back_on_leaving(slicer, panel, pair, leave):
+@pytest.mark.parametrize("way", ["button", "module", "scene"])
+def test_the_users_layout_and_crosshair_come_back_on_leaving(slicer, panel, pair, way):
     crosshair = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
     before = slicer.app.layoutManager().layout
     panel.ui.sideBySideButton.click()
     assert slicer.app.layoutManager().layout != before
     assert crosshair.GetCrosshairMode() == slicer.vtkMRMLCrosshairNode.ShowBasic
-    if leave == "button":
+    if way == "button":
         panel.ui.sideBySideButton.click()
-    elif leave == "module":
-        panel.exit()
+    elif way == "module":
+        leave(panel)
     else:
         panel.onSceneStartClose(None, None)
     assert slicer.app.layoutManager().layout == before
     assert crosshair.GetCrosshairMode() == slicer.vtkMRMLCrosshairNode.NoCrosshair
+
+
+def backgrounds(slicer) -> dict[str, str]:
+    """Volume by view."""
+    return {
+        name: slicer.mrmlScene.GetNodeByID(logic.GetSliceCompositeNode().GetBackgroundVolumeID() or "")
+        for name in slicer.app.layoutManager().sliceViewNames()
+        for logic in [slicer.app.layoutManager().sliceWidget(name).sliceLogic()]
+    }
+
+
+@pytest.mark.parametrize("button", ["sideBySideButton", "fadeButton"])
+def test_a_second_run_is_compared_with_its_input_not_with_itself(slicer, panel, button):
+    thick = add_volume(slicer, ct_voxels((9, 20, 21)), spacing=(0.8, 0.8, 5.0))
+    panel._parameterNode.inputVolume, panel._parameterNode.method = thick, "consistent"
+    click(panel.ui.enhanceButton)
+    wait_until(slicer, lambda: background() is None)
+    getattr(panel.ui, button).click()
+    panel._parameterNode.outputVolume = panel.ui.compareResultSelector.currentNode()  # the same pair again
+    for spacing in (2.0, 1.0):
+        panel._parameterNode.spacing = spacing
+        click(panel.ui.enhanceButton)
+        wait_until(slicer, lambda: background() is None)
+        result = panel.ui.compareResultSelector.currentNode()
+        shown = backgrounds(slicer)
+        own = {name: node for name, node in shown.items() if name.startswith("ThickToThinSR")}
+        assert len(own) == (6 if button == "sideBySideButton" else 1)
+        for name, node in own.items():
+            assert node is (result if "Result" in name else thick), name
+        assert shown["Red"] is result  # the user's own views show what was made
+        foreground = view_named(slicer, next(iter(own))).GetSliceCompositeNode().GetForegroundVolumeID()
+        assert foreground == (None if button == "sideBySideButton" else result.GetID())
+
+
+def view_named(slicer, name):
+    return slicer.app.layoutManager().sliceWidget(name).sliceLogic()
+
+
+def test_the_two_selectors_do_not_choose_the_same_volume(slicer, panel):
+    thick = add_volume(slicer, ct_voxels((9, 20, 21)))
+    thin = add_volume(slicer, ct_voxels((9, 20, 21)), name="thin")
+    assert panel.ui.compareInputSelector.currentNode() is thick
+    assert panel.ui.compareResultSelector.currentNode() is thin
+    assert panel.ui.sideBySideButton.enabled
+
+
+def test_a_scene_saved_while_comparing_opens_with_its_views(slicer, panel, pair, tmp_path):
+    before = slicer.app.layoutManager().layout
+    panel.ui.sideBySideButton.click()
+    path = save_scene(slicer, tmp_path / "scene")
+    assert panel.ui.sideBySideButton.checked  # the user goes on
+    assert slicer.app.layoutManager().layout != before
+    slicer.mrmlScene.Clear(0)
+    import_scene(slicer, path)
+    assert slicer.app.layoutManager().layout == before
+
+
+def test_a_new_session_knows_the_layouts_of_an_older_scene(slicer, module):
+    layouts = sys.modules["ThickToThinSRSlicer.compare_layout"]
+    node = slicer.app.layoutManager().layoutLogic().GetLayoutNode()
+    assert not node.IsLayoutDescription(layouts.SIDE_BY_SIDE)
+    module.ThickToThinSR(types.SimpleNamespace())
+    slicer.app.startupCompleted()
+    assert node.IsLayoutDescription(layouts.SIDE_BY_SIDE)
+    assert node.IsLayoutDescription(layouts.FADE)
+
+
+def test_a_compare_layout_is_never_what_the_user_had_before(slicer, panel, pair):
+    layouts = sys.modules["ThickToThinSRSlicer.compare_layout"]
+    panel.ui.sideBySideButton.click()
+    panel.ui.sideBySideButton.click()
+    slicer.app.layoutManager().setLayout(layouts.SIDE_BY_SIDE)  # as a scene of an older version brings it
+    panel.ui.sideBySideButton.click()
+    panel.ui.sideBySideButton.click()
+    assert slicer.app.layoutManager().layout == slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
 
 
 def test_a_layout_that_the_user_chose_meanwhile_stays(slicer, panel, pair):

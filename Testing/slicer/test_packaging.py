@@ -21,6 +21,7 @@ set(Slicer_USE_FILE ${CMAKE_CURRENT_LIST_DIR}/use.cmake)
 set(Slicer_EXTENSION_GENERATE_CONFIG ${CMAKE_CURRENT_LIST_DIR}/empty.cmake)
 set(Slicer_EXTENSION_CPACK ${CMAKE_CURRENT_LIST_DIR}/empty.cmake)
 set(Slicer_INSTALL_QTSCRIPTEDMODULES_LIB_DIR lib/Slicer/qt-scripted-modules)
+set(Slicer_QTSCRIPTEDMODULES_LIB_DIR lib/Slicer/qt-scripted-modules)
 """
 USE_FILE = """
 foreach(name HOMEPAGE CONTRIBUTORS DESCRIPTION ICONURL SCREENSHOTURLS DEPENDS)
@@ -43,6 +44,9 @@ macro(slicerMacroBuildScriptedModule)
     endif()
     get_filename_component(folder ${file} DIRECTORY)
     install(FILES ${file} DESTINATION ${Slicer_INSTALL_QTSCRIPTEDMODULES_LIB_DIR}/${subfolder}/${folder})
+    file(
+      COPY ${file}
+      DESTINATION ${CMAKE_BINARY_DIR}/${Slicer_QTSCRIPTEDMODULES_LIB_DIR}/${subfolder}/${folder})
   endforeach()
 endmacro()
 function(slicer_add_python_unittest)
@@ -79,8 +83,8 @@ def test_the_module_folder_holds_no_script_but_the_module():
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory):
-    """Slicer's folder of scripted modules, as `cmake --install` leaves it."""
+def packages(tmp_path_factory):
+    """Slicer's folders of scripted modules: in the build tree, and as `cmake --install` leaves it."""
     if shutil.which("cmake") is None or shutil.which("cc") is None:
         pytest.skip("cmake or a compiler is missing")
     folder = tmp_path_factory.mktemp("package")
@@ -94,7 +98,12 @@ def installed(tmp_path_factory):
     ):
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
-    return tree / "lib" / "Slicer" / "qt-scripted-modules"
+    return [folder / "lib" / "Slicer" / "qt-scripted-modules" for folder in (build, tree)]
+
+
+@pytest.fixture(scope="module")
+def installed(packages):
+    return packages[1]
 
 
 def run_installed(installed: Path, program: str, *arguments: str) -> str:
@@ -116,6 +125,11 @@ def test_the_installed_tree_holds_module_library_and_resources(installed):
     for folder in ("Models", "SampleData"):
         expected |= {f"Resources/{folder}/{name}" for name in present(CHECKOUT / "Resources" / folder)}
     assert present(installed) == expected
+
+
+def test_the_build_tree_holds_the_same_for_the_tests_that_run_there(packages):
+    built, installed = packages
+    assert present(built) == present(installed)
 
 
 def test_the_installed_library_finds_the_bundled_weights(installed):

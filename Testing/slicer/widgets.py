@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import fnmatch
+import re
+
+import vtk
 from PySide6 import QtCore, QtWidgets
 
 
@@ -12,17 +16,19 @@ class qMRMLWidget(QtWidgets.QWidget):
 
 
 class qMRMLNodeComboBox(QtWidgets.QComboBox):
-    """Lists the scene's nodes of its types; the first item is "none"."""
+    """Lists the scene's nodes of its types, after "none" where that is enabled.
+
+    Like Slicer's: it chooses the first node as soon as one is added, before its voxels are set, and the next
+    one before its own is removed. While a scene is imported it looks away; then it begins anew.
+    """
 
     currentNodeChanged = QtCore.Signal(object)
 
     def __init__(self, parent=None):
         super().__init__(parent)
-        self._types, self._children, self._none, self._scene, self._tags = [], True, "None", None, []
-        self._nodes = [None]
-        self._shown = None
-        self.addItem("")
-        self.currentIndexChanged.connect(self._changed)
+        self._types, self._children, self._none_enabled, self._none = [], True, False, "None"
+        self._scene, self._tags, self._nodes = None, [], []
+        self.currentIndexChanged.connect(lambda index: self.currentNodeChanged.emit(self.currentNode()))
 
     def _property(name):
         def read(self):
@@ -35,53 +41,87 @@ class qMRMLNodeComboBox(QtWidgets.QComboBox):
 
     nodeTypes = QtCore.Property("QStringList", *_property("_types"))
     showChildNodeTypes = QtCore.Property(bool, *_property("_children"))
-    addEnabled = removeEnabled = noneEnabled = QtCore.Property(
-        bool, lambda self: True, lambda self, value: None
-    )
+    noneEnabled = QtCore.Property(bool, *_property("_none_enabled"))
     noneDisplay = QtCore.Property(str, *_property("_none"))
+    addEnabled = removeEnabled = QtCore.Property(bool, lambda self: True, lambda self, value: None)
 
     def setMRMLScene(self, scene):
         for tag in self._tags:
             self._scene.RemoveObserver(tag)
         self._scene = scene
-        events = (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndCloseEvent)
-        self._tags = [scene.AddObserver(event, lambda *_: self._fill()) for event in events]
-        self._fill()
 
-    def _fill(self):
-        current = self.currentNode()
-        kinds = [self._scene.GetNodesByClass(kind) for kind in self._types]
-        nodes = [kind.GetItemAsObject(i) for kind in kinds for i in range(kind.GetNumberOfItems())]
-        self._nodes = [None, *(n for n in nodes if self._children or n.GetClassName() in self._types)]
-        self.blockSignals(True)
+        @vtk.calldata_type(vtk.VTK_OBJECT)
+        def added(caller, event, node):
+            if self._lists(node) and not scene.IsImporting():
+                self._insert(node)
+
+        @vtk.calldata_type(vtk.VTK_OBJECT)
+        def removed(caller, event, node):
+            if node in self._nodes and not scene.IsClosing():
+                row = self._nodes.index(node)
+                del self._nodes[row]
+                self.removeItem(row)  # Qt goes on to the next row, or the last
+
+        self._tags = [
+            scene.AddObserver(scene.NodeAddedEvent, added),
+            scene.AddObserver(scene.NodeAboutToBeRemovedEvent, removed),
+            scene.AddObserver(scene.EndImportEvent, lambda *_: self._begin()),
+            scene.AddObserver(scene.EndCloseEvent, lambda *_: self._begin()),
+        ]
+        self._begin()
+
+    def _begin(self):
         self.clear()
-        self.addItem(self._none)
-        self.addItems([node.GetName() for node in self._nodes[1:]])
-        self.setCurrentIndex(self._nodes.index(current) if current in self._nodes else 0)
-        self.blockSignals(False)
-        self._changed()
+        self._nodes.clear()
+        if self._none_enabled:
+            self._nodes.append(None)
+            self.addItem(self._none)
+        for index in range(self._scene.GetNumberOfNodes()):
+            node = self._scene.GetNthNode(index)
+            if self._lists(node):
+                self._insert(node)
 
-    def _changed(self, *_):
-        if self.currentNode() is not self._shown:
-            self._shown = self.currentNode()
-            self.currentNodeChanged.emit(self._shown)
+    def _lists(self, node):
+        return (
+            any(node.IsA(kind) if self._children else node.GetClassName() == kind for kind in self._types)
+            and not node.GetHideFromEditors()
+        )
+
+    def _insert(self, node):
+        self._nodes.append(node)
+        self.addItem(node.GetName())
 
     def currentNode(self):
-        return self._nodes[max(0, self.currentIndex())]
+        return self._nodes[self.currentIndex()] if 0 <= self.currentIndex() < len(self._nodes) else None
 
     def setCurrentNode(self, node):
-        self.setCurrentIndex(self._nodes.index(node) if node in self._nodes else 0)
+        found = node is not None and node in self._nodes
+        self.setCurrentIndex(self._nodes.index(node) if found else 0 if self._none_enabled else -1)
 
 
 class ctkPathLineEdit(QtWidgets.QLineEdit):
+    """Like CTK's: tells of paths only where they are acceptable; an empty one is not."""
+
     currentPathChanged = QtCore.Signal(str)
+    validInputChanged = QtCore.Signal(bool)
 
     def __init__(self, parent=None):
         super().__init__(parent)
-        self.textChanged.connect(self.currentPathChanged)
+        self._filters, self._valid = [], False
+        self.textChanged.connect(self._tell)
+
+    def _tell(self, text):
+        patterns = re.findall(r"\*[\w.]*", " ".join(self._filters)) or ["*"]
+        before, self._valid = self._valid, any(fnmatch.fnmatch(text, f"?{p}") for p in patterns)
+        if self._valid:
+            self.currentPathChanged.emit(text)
+        if self._valid != before:
+            self.validInputChanged.emit(self._valid)
 
     currentPath = QtCore.Property(str, QtWidgets.QLineEdit.text, QtWidgets.QLineEdit.setText)
-    nameFilters = QtCore.Property("QStringList", lambda self: [], lambda self, value: None)
+    nameFilters = QtCore.Property(
+        "QStringList", lambda self: self._filters, lambda self, value: setattr(self, "_filters", value)
+    )
 
 
 class ctkCollapsibleButton(QtWidgets.QGroupBox):
