@@ -10,6 +10,7 @@ import sys
 
 import slicer
 import vtk
+from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
     ScriptedLoadableModuleTest,
@@ -23,14 +24,14 @@ if importlib.util.find_spec("ThickToThinSRLib") is None:  # in a checkout the li
 from ThickToThinSRSlicer import (
     batch_panel,
     choices_panel,
+    compare_layout,
     compare_panel,
-    dependencies,
-    descriptions,
     node_volumes,
-    quality_table,
+    observed_input,
+    run_panel,
+    sample_button,
     sample_data,
     self_test,
-    sequences,
     weights,
     weights_panel,
     wrapped_labels,
@@ -38,21 +39,16 @@ from ThickToThinSRSlicer import (
 from ThickToThinSRSlicer.logic import ThickToThinSRLogic
 from ThickToThinSRSlicer.parameter_node import choices
 
-from ThickToThinSRLib.errors import Cancelled, UserError
+DOCUMENTS = "https://github.com/ThickToThinSR/SlicerThickToThinSR/blob/main/"
+TUTORIAL = DOCUMENTS + "docs/slicer/tutorial.md"
+METHODS = DOCUMENTS + "docs/methods.md"
+HOW_TO_CITE = DOCUMENTS + "README.md" + "#how-to-cite"
+# Before Slicer's own widgets see the event, which has priority 0.
+_BEFORE_THE_WIDGETS = 1.0
 
-# Labels with word wrap.
-_WRAPPED_LABELS = (
-    "inputInfoLabel",
-    "methodInfoLabel",
-    "resultInfoLabel",
-    "deviceInfoLabel",
-    "statusLabel",
-    "warningsLabel",
-    "notesLabel",
-    "batchInfoLabel",
-    "batchStatusLabel",
-)
-TUTORIAL = "https://github.com/ThickToThinSR/SlicerThickToThinSR/blob/main/docs/slicer/tutorial.md"
+
+def _link(address, text):
+    return f'<a href="{address}">{text}</a>'
 
 
 class ThickToThinSR(ScriptedLoadableModule):
@@ -60,23 +56,35 @@ class ThickToThinSR(ScriptedLoadableModule):
 
     def __init__(self, parent):
         ScriptedLoadableModule.__init__(self, parent)
-        self.parent.title = "Thick To Thin SR"
+        self.parent.title = _("Thick To Thin SR")
         self.parent.categories = ["Filtering"]
         self.parent.dependencies = ["Volumes"]
         self.parent.contributors = ["The ThickToThinSR contributors"]
-        self.parent.helpText = (
-            "Makes a thin-slice volume from a thick-slice CT by super-resolution along the through-plane "
-            "axis. For research; not a medical device. "
-            f'<a href="{TUTORIAL}">Tutorial</a>'
+        self.parent.helpText = " ".join(
+            (
+                _(
+                    "Makes a thin-slice volume from a thick-slice CT by super-resolution along the "
+                    "through-plane axis. For research; not a medical device."
+                ),
+                _link(TUTORIAL, _("Tutorial")),
+                _link(METHODS, _("Methods")),
+            )
         )
-        self.parent.acknowledgementText = (
-            "The networks are those of TVSRN (Yu et al., MICCAI 2022) and CTH-Net; see the project's README."
+        self.parent.acknowledgementText = " ".join(
+            (
+                _(
+                    "The published systems are those of their authors (TVSRN: Yu et al., MICCAI 2022; CTH-Net: "
+                    "Yu et al., npj Digital Medicine 2024; SR4ZCT: Shi et al., MLMI 2023; and others)."
+                ),
+                _link(HOW_TO_CITE, _("How to cite")),
+            )
         )
-        slicer.app.connect("startupCompleted()", self._registerSample)
+        slicer.app.connect("startupCompleted()", self._onStartupCompleted)
 
     @staticmethod
-    def _registerSample():
+    def _onStartupCompleted():
         sample_data.register(pathlib.Path(__file__).parent / "Resources" / "Icons")
+        compare_layout.register()
 
 
 class ThickToThinSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -96,18 +104,36 @@ class ThickToThinSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui = slicer.util.childWidgetVariables(uiWidget)
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = ThickToThinSRLogic()
-        self._labels = wrapped_labels.WrappedLabels([getattr(self.ui, name) for name in _WRAPPED_LABELS])
-        self._choices = choices_panel.ChoicesPanel(self.ui)
-        self._compare = compare_panel.ComparePanel(self.ui, self._startDifference)
+        self._labels = wrapped_labels.WrappedLabels(wrapped_labels.of(self.ui))
+        self._choices = choices_panel.ChoicesPanel(self.ui, self.parameters)
+        self._run = run_panel.RunPanel(self.ui, self.logic, self.choices, self._onResult, self.updateButtons)
+        self._sample = sample_button.SampleButton(self.ui, self.parameters, self._run.onEnhance)
+        self._compare = compare_panel.ComparePanel(self.ui, self._run.makeDifference)
         self._batch = batch_panel.BatchPanel(self.ui, self._startBatch, self.logic.cancel, self.updateButtons)
-        self._weights = weights_panel.WeightsPanel(self.ui, self._startImport, self._onWeightsAdded)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
-        self.ui.enhanceButton.connect("clicked(bool)", self.onEnhance)
-        self.ui.cancelButton.connect("clicked(bool)", self.onCancel)
-        for name in ("progressBar", "warningsLabel", "notesLabel", "qualityTable"):
-            getattr(self.ui, name).visible = False
+        self._weights = weights_panel.WeightsPanel(
+            self.ui, self.parameters, self._startImport, self._onWeightsAdded
+        )
+        self._input = observed_input.ObservedInput(self.updateButtons)
+        self._observeScene()
         self.initializeParameterNode()
+
+    def _observeScene(self):
+        scene = slicer.mrmlScene
+        for event, slot in (
+            (scene.StartCloseEvent, self.onSceneStartClose),
+            (scene.EndCloseEvent, self.onSceneReady),
+            (scene.StartImportEvent, self.onSceneStartImport),
+            (scene.EndImportEvent, self.onSceneReady),
+            (scene.StartSaveEvent, self._compare.pause),
+            (scene.EndSaveEvent, self._compare.resume),
+        ):
+            self.addObserver(scene, event, slot)
+        self.addObserver(
+            scene,
+            scene.NodeAboutToBeRemovedEvent,
+            self.onNodeAboutToBeRemoved,
+            priority=_BEFORE_THE_WIDGETS,
+        )
 
     def cleanup(self):
         """Called when the module is unloaded or Slicer closes: stop the worker, too."""
@@ -120,42 +146,65 @@ class ThickToThinSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.initializeParameterNode()
 
     def exit(self):
+        # The widgets stay connected: each connection of a parameter node leaves an observer for good.
         self._compare.leave()
-        self.setParameterNode(None)
 
     def onSceneStartClose(self, caller, event):
         self.logic.cancel(wait=True)
         self._compare.leave()
         self.setParameterNode(None)
 
-    def onSceneEndClose(self, caller, event):
-        if self.parent.isEntered:
-            self.initializeParameterNode()
+    def onSceneStartImport(self, caller, event):
+        """Let go: the selectors choose other volumes while a scene is loaded."""
+        self._compare.leave()
+        self.setParameterNode(None)
+
+    def onSceneReady(self, caller, event):
+        self.initializeParameterNode()
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def onNodeAboutToBeRemoved(self, caller, event, node):
+        """Empty the selectors that must not go on to the next volume."""
+        self._compare.forget(node)
+        if self._parameterNode is not None and self._parameterNode.outputVolume is node:
+            self._parameterNode.outputVolume = None
 
     def initializeParameterNode(self):
-        self.setParameterNode(self.logic.getParameterNode())
+        if self._parameterNode is None:
+            self.setParameterNode(self.logic.getParameterNode())
         if self._parameterNode.inputVolume is None:
-            self._parameterNode.inputVolume = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
+            self._parameterNode.inputVolume = node_volumes.firstVolume()
+        self._compare.suggest()
+        self.updateButtons()
 
     def setParameterNode(self, parameterNode):
         """Connect the panel to `parameterNode`; None disconnects it."""
         if self._parameterNode is not None:
             self._parameterNode.disconnectGui(self._guiTag)
-            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.updateButtons)
+            self.removeObserver(
+                self._parameterNode.parameterNode, vtk.vtkCommand.ModifiedEvent, self.updateButtons
+            )
+            self._input.observe(None)
         self._parameterNode = parameterNode
-        if self._parameterNode is not None:
-            self._guiTag = self._parameterNode.connectGui(self.ui)
-            self.addObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.updateButtons)
-            self.updateButtons()
+        if parameterNode is not None:
+            # Only this way of connecting gives a tag to disconnect by.
+            self._guiTag = parameterNode.connectParametersToGui(choices_panel.parameterWidgets(self.ui))
+            self.addObserver(parameterNode.parameterNode, vtk.vtkCommand.ModifiedEvent, self.updateButtons)
+
+    def parameters(self):
+        """The parameter node; None while a scene is being loaded or closed."""
+        return self._parameterNode
 
     def updateButtons(self, caller=None, event=None):
         """Enable the buttons that can work; the tooltips of the others say why they cannot."""
         running = self.logic.isRunning()
-        self.ui.cancelButton.enabled = running
-        self.ui.progressBar.visible = running
+        self._run.update(running)
+        self._sample.update(running)
         if self._parameterNode is None:
             return
+        self._weights.update(self._parameterNode)
         chosen = self.choices()
+        self._input.observe(chosen["inputNode"])
         reason = "" if running else self.logic.obstacle(**chosen)
         self._choices.update(chosen, self._parameterNode.allFrames, reason, running)
         self._compare.update(running)
@@ -165,73 +214,13 @@ class ThickToThinSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """The user's choices as arguments of the Logic."""
         return choices(self._parameterNode, self.logic.needsNetwork)
 
-    def onEnhance(self, checked=False):
-        """The button Enhance Resolution was clicked."""
-        self._begin()
-        chosen = self.choices()
-        start = self.logic.enhance
-        if self._parameterNode.allFrames and sequences.browserOf(chosen["inputNode"]) is not None:
-            start = self.logic.enhanceSequence
-        try:
-            start(**chosen, waitForCompletion=False, onProgress=self.onProgress, onFinished=self.onFinished)
-        except UserError as error:
-            self.onFinished(None, error)
-        self.updateButtons()
-
-    def _begin(self):
-        self.ui.progressBar.setRange(0, 0)
-        self.ui.statusLabel.text = "Starting"
-
-    def onCancel(self, checked=False):
-        self.ui.statusLabel.text = "Cancelling"
-        self.ui.cancelButton.enabled = False
-        self.logic.cancel()
-
-    def onProgress(self, event):
-        """Show stage, percent and time left."""
-        self.ui.progressBar.setRange(0, event["total"])
-        self.ui.progressBar.setValue(event["done"])
-        self.ui.statusLabel.text = descriptions.ofProgress(event)
-
-    def onFinished(self, outputNode, error):
-        """A run has ended: show the result or the error."""
-        if error is None:
-            report = node_volumes.provenance(outputNode)
-            quality_table.show(self.ui.qualityTable, self.ui.warningsLabel, self.ui.notesLabel, report)
-            self.ui.qualityTable.visible = True
-            self.ui.statusLabel.text = f"Done: {outputNode.GetName()}"
-            self._compare.setPair(node_volumes.inputOf(outputNode), outputNode)
-            self.ui.compareCollapsibleButton.collapsed = False
-            if self._parameterNode is not None:  # the module is still open
-                slicer.util.setSliceViewerLayers(background=outputNode)
-        else:
-            self._showError(error)
-        self.updateButtons()
-
-    def _showError(self, error):
-        if isinstance(error, Cancelled):
-            self.ui.statusLabel.text = "Cancelled; nothing was changed"
-            return
-        text, details = descriptions.inPanelWords(error), getattr(error, "last_words", None)
-        self.ui.statusLabel.text = f"Failed: {text}"
-        text = "\n\n".join(filter(None, [text, dependencies.advice(error)]))
-        slicer.util.errorDisplay(text, detailedText="\n".join(details or []))
-
-    def _startDifference(self, inputNode, resultNode, onFinished):
-        def finished(node, error):
-            if error is None:
-                self.ui.statusLabel.text = f"Done: {node.GetName()}"
-            else:
-                self._showError(error)
-            onFinished(node, error)
-            self.updateButtons()
-
-        self._begin()
-        try:
-            self.logic.makeDifference(inputNode, resultNode, self.onProgress, finished)
-        except UserError as error:
-            finished(None, error)
-        self.updateButtons()
+    def _onResult(self, inputNode, outputNode):
+        self._compare.setPair(inputNode, outputNode)
+        self.ui.compareCollapsibleButton.collapsed = False
+        if self._sample.isToBeCompared(inputNode):
+            self.ui.sideBySideButton.setChecked(True)
+        if self.parent.isEntered:
+            self._compare.showInUsersViews(outputNode)
 
     def _startBatch(self, inputFolder, outputFolder, onEvent, onFinished):
         chosen = self.choices()
@@ -244,13 +233,14 @@ class ThickToThinSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.updateButtons()
 
     def _onWeightsAdded(self, path, error):
-        if error is None:
-            if self._parameterNode is not None:  # the module is still open
-                self._parameterNode.method = weights.methodOf(path)
-                self._parameterNode.checkpoint = pathlib.Path(path)
-            self.ui.statusLabel.text = f"Weights added: {weights.description(path)}"
-        else:
-            self._showError(error)
+        if error is not None:
+            self._run.showError(error)
+            return
+        if self._parameterNode is not None:
+            # The method finds them; a chosen file would stand in the way of every other method.
+            self._parameterNode.method = weights.methodOf(path)
+            self._parameterNode.checkpoint = pathlib.Path()
+        self.ui.statusLabel.text = _("Weights added: {weights}").format(weights=weights.description(path))
         self.updateButtons()
 
 

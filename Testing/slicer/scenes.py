@@ -69,6 +69,7 @@ def save_scene(slicer, folder: Path) -> Path:
     """Save the scene as Slicer does: every volume in a file, then the scene's own file."""
     folder.mkdir(exist_ok=True)
     scene = slicer.mrmlScene
+    scene.StartState(scene.SaveState)
     for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
         storage = scene.AddNewNodeByClass("vtkMRMLVolumeArchetypeStorageNode")
         storage.SetFileName(str(folder / f"{node.GetID()}.nrrd"))
@@ -78,6 +79,7 @@ def save_scene(slicer, folder: Path) -> Path:
     scene.SetRootDirectory(str(folder))
     scene.SetURL(str(path))
     assert scene.Commit()
+    scene.EndState(scene.SaveState)
     return path
 
 
@@ -137,6 +139,11 @@ def enter(panel) -> None:
     """Open the module again."""
     panel.parent.isEntered = True
     panel.enter()
+
+
+def choose_method(panel, name: str) -> None:
+    """Choose a method in the list."""
+    panel.ui.methodComboBox.setCurrentIndex(panel.ui.methodComboBox.findData(name))
 
 
 def click(button) -> None:

@@ -162,11 +162,34 @@ def view_named(slicer, name):
 
 
 def test_the_two_selectors_do_not_choose_the_same_volume(slicer, panel):
-    thick = add_volume(slicer, ct_voxels((9, 20, 21)))
-    thin = add_volume(slicer, ct_voxels((9, 20, 21)), name="thin")
-    assert panel.ui.compareInputSelector.currentNode() is thick
-    assert panel.ui.compareResultSelector.currentNode() is thin
-    assert panel.ui.sideBySideButton.enabled
+    add_volume(slicer, ct_voxels((9, 20, 21)))
+    add_volume(slicer, ct_voxels((9, 20, 21)), name="thin")
+    assert panel.ui.compareInputSelector.currentNode() is None
+    assert panel.ui.compareResultSelector.currentNode() is None
+    assert panel.ui.sideBySideButton.toolTip == "Choose an input and a result"
+
+
+def test_the_last_result_of_a_loaded_scene_and_its_input_are_chosen(slicer, panel, tmp_path):
+    add_volume(slicer, ct_voxels(), name="another")
+    thick = add_volume(slicer, ct_voxels(), name="thick")
+    panel.logic.enhance(thick, method="consistent")
+    path = save_scene(slicer, tmp_path / "scene")
+    slicer.mrmlScene.Clear(0)
+    import_scene(slicer, path)
+    assert panel.ui.compareInputSelector.currentNode().GetName() == "thick"
+    assert panel.ui.compareResultSelector.currentNode().GetName() == "thick 1.0 mm"
+
+
+def test_a_compared_volume_that_goes_is_not_replaced_by_another(slicer, panel, pair):
+    add_volume(slicer, ct_voxels((9, 20, 21)), name="another")
+    panel.ui.sideBySideButton.click()
+    panel.ui.sideBySideButton.click()
+    before = slicer.app.layoutManager().layout
+    panel.ui.sideBySideButton.click()
+    slicer.mrmlScene.RemoveNode(pair[1])
+    assert panel.ui.compareResultSelector.currentNode() is None
+    assert not panel.ui.sideBySideButton.checked
+    assert slicer.app.layoutManager().layout == before
 
 
 def test_a_scene_saved_while_comparing_opens_with_its_views(slicer, panel, pair, tmp_path):

@@ -25,6 +25,11 @@ WIDGETS = {
     "PosixPath": "ctkPathLineEdit",
     "Path": "ctkPathLineEdit",
 }
+# Parameters that the module connects itself: Slicer's connectors do not go with these widgets.
+OWN_CONNECTION = {
+    "method": ("QComboBox", "methodComboBox"),
+    "checkpoint": ("ctkPathLineEdit", "checkpointWidget"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +58,12 @@ def test_every_parameter_has_one_widget_of_the_kind_that_slicer_can_connect(widg
         for kind, properties in widgets.values()
         if "SlicerParameterName" in properties
     }
+    for name in OWN_CONNECTION:
+        assert name not in connected
+    connected |= {name: kind for name, (kind, _) in OWN_CONNECTION.items()}
     assert connected == {name: WIDGETS[entry.type.__name__] for name, entry in parameters.items()}
+    for kind, widget in OWN_CONNECTION.values():
+        assert widgets[widget][0] == kind
 
 
 def test_every_own_class_is_declared_and_scene_widgets_get_the_scene(widgets):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ def quick_worker(slicer, panel, monkeypatch, tmp_path):
     """The panel with a volume of 10 MB, and a worker that answers at once."""
     node = add_volume(slicer, np.tile(ct_voxels((50, 10, 10)), (1, 32, 32)))
     panel._parameterNode.inputVolume, panel._parameterNode.method = node, "consistent"
-    panel._parameterNode.spacing = 5.0
+    panel._parameterNode.spacing = 4.0
     process = sys.modules["ThickToThinSRLib.worker.process"]
     lines = []
     original = process.WorkerProcess.feed_output
@@ -69,8 +70,9 @@ def counts() -> dict[str, int]:
     of_module = [
         thing
         for thing in gc.get_objects()
-        if (getattr(type(thing), "__module__", None) or "").startswith("ThickToThinSR")
-        or (callable(thing) and str(getattr(thing, "__module__", "")).startswith("ThickToThinSR"))
+        if str(
+            thing.__module__ if isinstance(thing, types.FunctionType) else type(thing).__module__
+        ).startswith("ThickToThinSR")
     ]
     return {
         "objects and functions of the module": len(of_module),

@@ -10,7 +10,7 @@ import pytest
 from Testing.shared_data import CHECKOUT
 from Testing.volumes import ct_voxels
 
-from .scenes import add_volume, click
+from .scenes import add_volume, choose_method, click
 
 MODELS = CHECKOUT / "Resources" / "Models"
 
@@ -22,12 +22,11 @@ def choices(slicer, panel):
     return panel._parameterNode
 
 
-def file_of(network: str, folder: pathlib.Path) -> pathlib.Path:
-    """A copy of the weights that ship for a network."""
+def file_of(method: str, folder: pathlib.Path) -> pathlib.Path:
+    """A copy of the weights that ship for a method."""
     folder.mkdir(exist_ok=True)
-    return pathlib.Path(
-        shutil.copyfile(MODELS / f"{network}.safetensors", folder / f"my {network}.safetensors")
-    )
+    [source] = MODELS.glob(f"{method}*.safetensors")
+    return pathlib.Path(shutil.copyfile(source, folder / f"my {method}.safetensors"))
 
 
 def test_no_weights_file_is_an_empty_field(panel, choices):
@@ -58,7 +57,7 @@ def test_weights_of_another_network_are_dropped_when_the_method_changes(panel, c
     choices.method = "tvsrn"
     panel.ui.checkpointWidget.currentPath = str(file_of("tvsrn", tmp_path / "mine"))
     assert panel.ui.enhanceButton.enabled
-    panel.ui.methodComboBox.setCurrentText("universal")
+    choose_method(panel, "universal")
     assert choices.checkpoint == pathlib.Path()
     assert panel.ui.checkpointWidget.currentPath == ""
     assert panel.ui.enhanceButton.enabled
@@ -68,20 +67,20 @@ def test_weights_stay_when_the_method_uses_none_meanwhile(panel, choices, tmp_pa
     path = file_of("universal", tmp_path / "mine")
     panel.ui.checkpointWidget.currentPath = str(path)
     for method in ("interpolation", "universal"):
-        panel.ui.methodComboBox.setCurrentText(method)
+        choose_method(panel, method)
     assert choices.checkpoint == path
 
 
 def test_added_weights_leave_every_other_method_as_it_was(slicer, panel, choices, tmp_path):
     import qt
 
-    qt.QFileDialog.answer = str(file_of("unet", tmp_path / "mine"))
+    qt.QFileDialog.answer = str(file_of("sr4zct", tmp_path / "mine"))
     click(panel.ui.addWeightsButton)
     assert choices.method == "sr4zct"
     assert choices.checkpoint == pathlib.Path()
     assert "weights ready" in panel.ui.methodInfoLabel.text
     assert panel.ui.enhanceButton.enabled
-    panel.ui.methodComboBox.setCurrentText("universal")
+    choose_method(panel, "universal")
     assert "weights ready" in panel.ui.methodInfoLabel.text
     assert panel.ui.enhanceButton.enabled
     assert not slicer.util.errors

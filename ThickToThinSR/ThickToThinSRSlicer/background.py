@@ -22,6 +22,13 @@ class BackgroundRun:
         self._onEvent, self._onEnd = onEvent, onEnd
         self.process, self._timer = qt.QProcess(), qt.QTimer()
         self._sceneTag = None
+        self._connections = (
+            (self.process, "readyReadStandardOutput()", self._readOutput),
+            (self.process, "readyReadStandardError()", self._readErrors),
+            (self.process, "finished(int,QProcess::ExitStatus)", self._onFinished),
+            (self.process, "errorOccurred(QProcess::ProcessError)", self._onError),
+            (self._timer, "timeout()", self._escalate),
+        )
 
     @staticmethod
     def refuseSecond():
@@ -43,11 +50,8 @@ class BackgroundRun:
             environment.insert(name, value)
         self.process.setProcessEnvironment(environment)
         self.process.setWorkingDirectory(self.folder.name)
-        self.process.connect("readyReadStandardOutput()", self._readOutput)
-        self.process.connect("readyReadStandardError()", self._readErrors)
-        self.process.connect("finished(int,QProcess::ExitStatus)", self._onFinished)
-        self.process.connect("errorOccurred(QProcess::ProcessError)", self._onError)
-        self._timer.connect("timeout()", self._escalate)
+        for qtObject, signal, slot in self._connections:
+            qtObject.connect(signal, slot)
         self.process.start(self.worker.command[0], self.worker.command[1:])
 
     def cancel(self, wait=False):
@@ -83,6 +87,12 @@ class BackgroundRun:
 
     def _end(self, outcome):
         self._timer.stop()
+        # A connection keeps its slot alive, and with it this run, its job and the input volume.
+        for qtObject, signal, slot in self._connections:
+            qtObject.disconnect(signal, slot)
+        self._connections = ()
+        self.process.deleteLater()
+        self._timer.deleteLater()
         slicer.mrmlScene.RemoveObserver(self._sceneTag)
         BackgroundRun.current = None
         try:

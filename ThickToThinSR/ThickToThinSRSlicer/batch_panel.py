@@ -4,20 +4,23 @@ import pathlib
 
 import qt
 import slicer
+from slicer.i18n import tr as _
 
 from ThickToThinSRLib.errors import Cancelled, UserError
 from ThickToThinSRLib.worker.protocol import DONE, FAILED, RUNNING, SKIPPED, THERE, WAITING
 
 from . import descriptions
 
-_WORDS = {
-    WAITING: "waiting",
-    RUNNING: "running",
-    THERE: "already there",
-    DONE: "done",
-    FAILED: "failed",
-    SKIPPED: "skipped",
-}
+
+def _words():
+    return {
+        WAITING: _("waiting"),
+        RUNNING: _("running"),
+        THERE: _("already there"),
+        DONE: _("done"),
+        FAILED: _("failed"),
+        SKIPPED: _("skipped"),
+    }
 
 
 class BatchPanel:
@@ -36,8 +39,11 @@ class BatchPanel:
         ui.batchCancelButton.connect("clicked(bool)", lambda checked=False: cancel())
         for edit in (ui.batchInputWidget, ui.batchOutputWidget):
             edit.connect("currentPathChanged(QString)", lambda path: changed())
+            edit.connect("validInputChanged(bool)", lambda valid: changed())
         ui.batchTable.setColumnCount(3)
-        ui.batchTable.setHorizontalHeaderLabels(["Volume or series", "State", "Seconds, or why it failed"])
+        ui.batchTable.setHorizontalHeaderLabels(
+            [_("Volume or series"), _("State"), _("Seconds, or why it failed")]
+        )
         ui.batchTable.horizontalHeader().setStretchLastSection(True)
 
     def update(self, running, reason):
@@ -46,11 +52,10 @@ class BatchPanel:
         :param running: whether a worker is running.
         :param reason: why the choices in the first tab cannot work for a batch; empty if they can.
         """
-        why = (
-            "An enhancement is running; cancel it or wait for it." if running else reason or self._obstacle()
-        )
+        wait = _("An enhancement is running; cancel it or wait for it.") if running else ""
+        why = wait or reason or self._obstacle()
         self._ui.batchButton.enabled = not why
-        self._ui.batchButton.toolTip = why or "Enhance all inputs; existing results are kept"
+        self._ui.batchButton.toolTip = why or _("Enhance all inputs; existing results are kept")
         self._ui.batchCancelButton.enabled = running and self._active
 
     def _folders(self):
@@ -61,17 +66,17 @@ class BatchPanel:
     def _obstacle(self):
         source, target = self._folders()
         if not self._ui.batchInputWidget.currentPath or not source.is_dir():
-            return "Choose a folder with thick-slice volumes or DICOM series"
+            return _("Choose a folder with thick-slice volumes or DICOM series")
         if not self._ui.batchOutputWidget.currentPath:
-            return "Choose a folder for the results"
+            return _("Choose a folder for the results")
         if source.resolve() == target.resolve():
-            return "Choose a folder for the results that is not the folder of the inputs"
+            return _("Choose a folder for the results that is not the folder of the inputs")
         return ""
 
     def _onStart(self, checked=False):
         self._ui.batchTable.setRowCount(0)
         self._rows.clear()
-        self._ui.batchStatusLabel.text = "Looking for volumes"
+        self._ui.batchStatusLabel.text = _("Looking for volumes")
         self._active = True
         try:
             self._start(*self._folders(), self._onEvent, self._onFinished)
@@ -93,17 +98,19 @@ class BatchPanel:
         reason = event["reason"]
         if "text" in event:
             reason = descriptions.inPanelWords(UserError(event["text"], *event["options"]))
-        for column, text in enumerate((event["name"], _WORDS[event["state"]], reason or seconds)):
+        for column, text in enumerate((event["name"], _words()[event["state"]], reason or seconds)):
             item = qt.QTableWidgetItem(text)
             item.setToolTip(text)
             table.setItem(row, column, item)
+        table.resizeColumnToContents(0)
 
     def _onFinished(self, report, error):
         self._active = False
         if error is None:
-            text = f"Finished: {report['done']} done, {report['already there']} already there"
+            text = _("Finished: {done} done, {there} already there")
+            text = text.format(done=report["done"], there=report["already there"])
         elif isinstance(error, Cancelled):
-            text = "Cancelled; finished results are kept, Start continues with the rest"
+            text = _("Cancelled; finished results are kept, Start continues with the rest")
         else:
             text = descriptions.inPanelWords(error)
             if not self._rows:  # otherwise the table shows what failed

@@ -4,7 +4,8 @@ import slicer
 
 PLANES = ("Axial", "Coronal", "Sagittal")
 ROWS = ("Input", "Result")
-FADE_VIEW = "ThickToThinSRFade"
+_PREFIX = "ThickToThinSR"
+FADE_VIEW = f"{_PREFIX}Fade"
 # All extensions share the numbers of layouts; these are larger than those known to be in use.
 SIDE_BY_SIDE, FADE = 5017, 5018
 # Linking connects the views of one group; Slicer's own layouts use small numbers.
@@ -14,7 +15,7 @@ _COLORS = {"Axial": "#F34A33", "Coronal": "#6EB04B", "Sagittal": "#EDD54C"}
 
 def viewName(row, plane):
     """Name of the view in a row ("Input" or "Result") that shows a plane."""
-    return f"ThickToThinSR{row}{plane}"
+    return f"{_PREFIX}{row}{plane}"
 
 
 def sideBySideXml():
@@ -46,28 +47,46 @@ def _view(name, plane, label):
     return f"<item><view class='vtkMRMLSliceNode' singletontag='{name}'>{lines}</view></item>"
 
 
+def isOwn(name):
+    """Whether a view belongs to the layouts here; `name` is its layout name."""
+    return name.startswith(_PREFIX)
+
+
+def register():
+    """Tell Slicer the layouts: a scene that was saved in one of them opens without views otherwise."""
+    node = _layoutNode()
+    if node is None:
+        return
+    for number, xml in ((SIDE_BY_SIDE, sideBySideXml()), (FADE, fadeXml())):
+        if not node.IsLayoutDescription(number):
+            node.AddLayoutDescription(number, xml)
+
+
+def _layoutNode():
+    """Slicer's layout node; None when Slicer has no views: without a main window, or when it quits."""
+    manager = slicer.app.layoutManager()
+    return None if manager is None else manager.layoutLogic().GetLayoutNode()
+
+
 class CompareLayout:
-    """Switches to a layout for comparison, and back to the user's layout."""
+    """Switches to a compare layout and back."""
 
     def __init__(self):
         self._before = None
 
-    @staticmethod
-    def _node():
-        return slicer.app.layoutManager().layoutLogic().GetLayoutNode()
-
     def show(self, layout):
         """Switch to SIDE_BY_SIDE or FADE, and remember the user's layout."""
-        node = self._node()
-        for number, xml in ((SIDE_BY_SIDE, sideBySideXml()), (FADE, fadeXml())):
-            if not node.IsLayoutDescription(number):
-                node.AddLayoutDescription(number, xml)
+        register()
         if self._before is None:
-            self._before = node.GetViewArrangement()
+            before = _layoutNode().GetViewArrangement()
+            own = before in (SIDE_BY_SIDE, FADE)
+            self._before = slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView if own else before
         slicer.app.layoutManager().setLayout(layout)
 
     def leave(self):
-        """Restore the user's layout, unless the user has chosen another one in the meantime."""
-        if self._before is not None and self._node().GetViewArrangement() in (SIDE_BY_SIDE, FADE):
+        """Return to the user's layout, unless the user has chosen another one meanwhile."""
+        node = _layoutNode()
+        own = node is not None and node.GetViewArrangement() in (SIDE_BY_SIDE, FADE)
+        if self._before is not None and own:
             slicer.app.layoutManager().setLayout(self._before)
         self._before = None

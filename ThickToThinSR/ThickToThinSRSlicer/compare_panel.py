@@ -2,12 +2,13 @@
 
 import qt
 import slicer
+from slicer.i18n import tr as _
 
 from ThickToThinSRLib.errors import UserError
 
 from . import compare_views, dicom_export, difference
-from .compare_layout import FADE, SIDE_BY_SIDE, CompareLayout
-from .node_volumes import inputOf
+from .compare_layout import FADE, PLANES, SIDE_BY_SIDE, CompareLayout
+from .node_volumes import inputOf, lastResult
 
 _FLICKER_MILLISECONDS = 500
 
@@ -22,7 +23,8 @@ class ComparePanel:
     def __init__(self, ui, startDifference):
         self._ui, self._startDifference = ui, startDifference
         self._layout, self._crosshair = CompareLayout(), compare_views.Crosshair()
-        self._link = self._interpolatedBefore = None
+        self._link = self._interpolatedBefore = self._paused = None
+        self._choosing = self._running = False
         self._flicker = qt.QTimer()
         self._flicker.connect("timeout()", self._onFlicker)
         for name in ("Input", "Result"):
@@ -36,41 +38,75 @@ class ComparePanel:
         ui.asTheyAreCheckBox.connect("toggled(bool)", self._onAsTheyAre)
         ui.differenceButton.connect("clicked(bool)", self._onDifference)
         ui.exportDicomButton.connect("clicked(bool)", self._onExportDicom)
-        self.update(running=False)
+        self.update(self._running)
 
     def setPair(self, inputNode, resultNode):
-        """Choose the volumes to compare."""
+        """Choose the volumes to compare; a running comparison is built anew, though they may be the same."""
+        self._choosing = True
         self._ui.compareInputSelector.setCurrentNode(inputNode)
         self._ui.compareResultSelector.setCurrentNode(resultNode)
+        self._choosing = False
+        self._onVolumeChanged()
+
+    def suggest(self):
+        """Choose the last result of the scene and its input, if nothing is chosen."""
+        if self._input() is None and self._result() is None:
+            result = lastResult()
+            if result is not None and inputOf(result) is not None:
+                self.setPair(inputOf(result), result)
+
+    def forget(self, node):
+        """`node` will be removed from the scene: its selector must not go on to another volume."""
+        for selector in (self._ui.compareInputSelector, self._ui.compareResultSelector):
+            if selector.currentNode() is node:
+                selector.setCurrentNode(None)
+
+    def showInUsersViews(self, node):
+        """Show a new result in the views of the user's own layouts."""
+        compare_views.showInUsersViews(node)
+
+    def pause(self, *_):
+        """Return to the user's layout while a scene is saved: it would open in the compare layout."""
+        self._paused = next((button for button in self._buttons() if button.checked), None)
+        self.leave()
+
+    def resume(self, *_):
+        """Go on with the comparison that :meth:`pause` ended."""
+        if self._paused is not None and not self._compareObstacle():
+            self._paused.setChecked(True)
+        self._paused = None
 
     def update(self, running):
         """Enable the buttons that can work; the tooltips of the others say why they cannot."""
-        ui, result = self._ui, self._result()
+        ui, result, self._running = self._ui, self._result(), running
         reason = self._compareObstacle()
         for button, toolTip in (
-            (ui.sideBySideButton, "Three views of the input above three views of the result, linked"),
-            (ui.fadeButton, "Input and result in one view"),
+            (ui.sideBySideButton, _("Three views of the input above three views of the result, linked")),
+            (ui.fadeButton, _("Input and result in one view")),
         ):
             button.enabled = not reason
             button.toolTip = reason or toolTip
         fading = ui.fadeButton.checked
         for widget in (ui.fadeSlider, ui.flickerCheckBox, ui.fadePlaneComboBox):
             widget.enabled = fading
-        reason = "An enhancement is running" if running else difference.obstacle(self._input(), result)
+        reason = _("An enhancement is running") if running else difference.obstacle(self._input(), result)
         ui.differenceButton.enabled = not reason
-        ui.differenceButton.toolTip = (
-            reason or "Make a new volume: the result minus the cubic interpolation of the input"
+        ui.differenceButton.toolTip = reason or _(
+            "Make a new volume: the result minus the cubic interpolation of the input"
         )
         reason = dicom_export.obstacle(result)
         ui.exportDicomButton.enabled = not reason
-        ui.exportDicomButton.toolTip = reason or "Write the result as a derived CT series"
+        ui.exportDicomButton.toolTip = reason or _("Write the result as a derived CT series")
 
     def leave(self):
         """End the comparison: restore the user's layout, crosshair and interpolation."""
-        for button in (self._ui.sideBySideButton, self._ui.fadeButton):
+        for button in self._buttons():
             if button.checked:
                 button.setChecked(False)
         self._end()
+
+    def _buttons(self):
+        return self._ui.sideBySideButton, self._ui.fadeButton
 
     def _input(self):
         return self._ui.compareInputSelector.currentNode()
@@ -80,17 +116,19 @@ class ComparePanel:
 
     def _compareObstacle(self):
         if self._input() is None or self._result() is None:
-            return "Choose an input and a result"
+            return _("Choose an input and a result")
         if self._input() is self._result():
-            return "Choose two different volumes"
+            return _("Choose two different volumes")
         return ""
 
     def _onVolumeChanged(self, *_):
+        if self._choosing:
+            return
         if self._compareObstacle():
             self.leave()
         elif self._ui.sideBySideButton.checked or self._ui.fadeButton.checked:
             self._show()
-        self.update(running=False)
+        self.update(self._running)
 
     def _onSideBySide(self, checked):
         if checked:
@@ -98,7 +136,7 @@ class ComparePanel:
             self._show()
         elif not self._ui.fadeButton.checked:
             self._end()
-        self.update(running=False)
+        self.update(self._running)
 
     def _onFade(self, checked):
         if checked:
@@ -108,7 +146,7 @@ class ComparePanel:
             self._ui.flickerCheckBox.setChecked(False)
             if not self._ui.sideBySideButton.checked:
                 self._end()
-        self.update(running=False)
+        self.update(self._running)
 
     def _show(self):
         """Show the chosen volumes in the chosen layout."""
@@ -118,7 +156,7 @@ class ComparePanel:
             self._link = compare_views.WindowLevelLink(inputNode, resultNode)
         if self._ui.fadeButton.checked:
             self._layout.show(FADE)
-            compare_views.showFade(inputNode, resultNode, self._ui.fadePlaneComboBox.currentText)
+            compare_views.showFade(inputNode, resultNode, PLANES[self._ui.fadePlaneComboBox.currentIndex])
             self._onFadeChanged(self._ui.fadeSlider.value)
         else:
             self._layout.show(SIDE_BY_SIDE)
@@ -173,12 +211,12 @@ class ComparePanel:
             self._ui.compareResultSelector.setCurrentNode(node)
 
     def _onExportDicom(self, checked=False):
-        folder = qt.QFileDialog.getExistingDirectory(None, "Folder for the derived series")
+        folder = qt.QFileDialog.getExistingDirectory(None, _("Folder for the derived series"))
         if not folder:
             return
         try:
             with slicer.util.WaitCursor():
                 target = dicom_export.export(self._result(), folder)
-            self._ui.statusLabel.text = f"Written: {target}"
+            self._ui.statusLabel.text = _("Written: {folder}").format(folder=target)
         except UserError as error:
             slicer.util.errorDisplay(str(error))

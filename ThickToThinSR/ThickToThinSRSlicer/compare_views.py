@@ -4,7 +4,7 @@ import slicer
 import vtk
 from slicer.util import VTKObservationMixin
 
-from .compare_layout import FADE_VIEW, PLANES, ROWS, viewName
+from .compare_layout import FADE_VIEW, PLANES, ROWS, isOwn, viewName
 
 
 def sliceLogic(name):
@@ -44,6 +44,13 @@ def showFade(inputNode, resultNode, plane="Axial"):
 def setFade(share):
     """Set the opacity of the result: 0 shows the input, 1 the result."""
     sliceLogic(FADE_VIEW).GetSliceCompositeNode().SetForegroundOpacity(share)
+
+
+def showInUsersViews(node):
+    """Show a volume in all slice views but those of the comparison."""
+    for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+        if not isOwn(composite.GetLayoutName()):
+            composite.SetBackgroundVolumeID(node.GetID())
 
 
 def _place(logic, plane, volumeNode):

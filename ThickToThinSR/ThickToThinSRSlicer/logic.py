@@ -31,8 +31,16 @@ class ThickToThinSRLogic(ScriptedLoadableModuleLogic):
     needsNetwork = staticmethod(weights.needsNetwork)
     installDependencies = staticmethod(dependencies.installDependencies)
 
+    def __init__(self, parent=None):
+        ScriptedLoadableModuleLogic.__init__(self, parent)
+        self._parameters = None
+
     def getParameterNode(self):
-        return ThickToThinSRParameterNode(super().getParameterNode())
+        """The user's choices; always the same wrapper, since each leaves observers on the node."""
+        node = super().getParameterNode()
+        if self._parameters is None or self._parameters.parameterNode is not node:
+            self._parameters = ThickToThinSRParameterNode(node)
+        return self._parameters
 
     @staticmethod
     def isRunning():
@@ -81,11 +89,11 @@ class ThickToThinSRLogic(ScriptedLoadableModuleLogic):
         prepared = self._prepare(inputNode, outputNode, settings)
         if waitForCompletion:
             with prepared.folder:
-                return self._created(prepared, run(prepared.worker, onProgress or _ignore), settings.device)
+                return self._created(prepared, run(prepared.worker, onProgress or _ignore))
         self._start(
             prepared,
             onProgress or _ignore,
-            lambda report: self._created(prepared, report, settings.device),
+            lambda report: self._created(prepared, report),
             onFinished or _ignore,
         )
         return None
@@ -164,10 +172,10 @@ class ThickToThinSRLogic(ScriptedLoadableModuleLogic):
             self.installDependencies()
         return job.prepare(inputNode, outputNode, settings)
 
-    def _created(self, prepared, report, device):
+    def _created(self, prepared, report):
         node = prepared.createOutput(report)
         voxels = node.GetImageData().GetNumberOfPoints()
-        timings.remember(report["method"], device, report["seconds"], voxels)
+        timings.remember(report["method"], report["device"], report["seconds"], voxels)
         return node
 
     def _start(self, prepared, onProgress, create, onFinished):

@@ -52,7 +52,7 @@ def _checkKind(node):
             f"{name} is a {node.GetNodeTagName()}, not a scalar volume: choose the CT volume itself"
         )
     image = node.GetImageData()
-    if image is None or image.GetNumberOfPoints() == 0:
+    if image is None or image.GetPointData().GetScalars() is None:  # while it is being loaded
         raise UserError(f"{name} has no voxels: load its image first")
     components = image.GetNumberOfScalarComponents()
     if components != 1:
@@ -80,6 +80,12 @@ def dicomSliceThickness(node):
 def modality(node):
     """Modality of the node in the DICOM database ("CT", "MR", ...); None if unknown."""
     return _dicomValue(node, "0008,0060") or None
+
+
+def firstVolume():
+    """The first scalar volume of the scene, but no label map; None if there is none."""
+    nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    return next((node for node in nodes if node.GetClassName() == "vtkMRMLScalarVolumeNode"), None)
 
 
 def newOutputNode(inputNode, name):
@@ -146,6 +152,12 @@ def provenance(node):
 def inputOf(node):
     """The volume node that `node` was made from; None if it is no longer in the scene."""
     return node.GetNodeReference(ATTRIBUTES + "input")
+
+
+def lastResult():
+    """The last volume of the scene that this module made by a method; None if there is none."""
+    nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    return next((node for node in reversed(nodes) if "method" in provenance(node)), None)
 
 
 def _placeBeside(inputNode, node):

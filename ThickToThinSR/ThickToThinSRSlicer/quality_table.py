@@ -1,25 +1,26 @@
 """The table below the button: how a result was made, and how much it differs from its input."""
 
 import qt
+from slicer.i18n import tr as _
 
 
 def rows(report):
     """Pairs of name and value, both texts, from the provenance of a result."""
-    pairs = [("Method", report.get("method", ""))]
+    pairs = [(_("Method"), report.get("method", ""))]
     if report.get("checkpoint"):
         card = report["checkpoint"]
-        pairs.append(("Weights", f"{card['title']} {card['version']}"))
+        pairs.append((_("Weights"), f"{card['title']} {card['version']}"))
     device = " ".join(str(report[key]) for key in ("device", "precision") if report.get(key))
-    pairs += [("Time", f"{float(report.get('seconds', 0)):.1f} s"), ("Device", device)]
+    pairs += [(_("Time"), f"{float(report.get('seconds', 0)):.1f} s"), (_("Device"), device)]
     difference = report.get("consistency_hu")
     if difference:
-        pairs.append(("Difference to the input, mean", f"{difference['mean']:.2f} HU"))
-        pairs.append(("... 99.9 % of the voxels under", f"{difference['percentile_99_9']:.1f} HU"))
-        pairs.append(("... mean of the worst slice", f"{difference['worst_slice']:.2f} HU"))
+        pairs.append((_("Difference to the input, mean"), f"{difference['mean']:.2f} HU"))
+        pairs.append((_("... 99.9 % of the voxels under"), f"{difference['percentile_99_9']:.1f} HU"))
+        pairs.append((_("... mean of the worst slice"), f"{difference['worst_slice']:.2f} HU"))
     else:
-        pairs.append(("Difference to the input", "cannot be measured"))
+        pairs.append((_("Difference to the input"), _("cannot be measured")))
     thickness = f"{report.get('thickness_mm', 0):g} mm ({report.get('thickness_from', '')})"
-    pairs.append(("Slice thickness used", thickness))
+    pairs.append((_("Slice thickness used"), thickness))
     return pairs
 
 

@@ -2,6 +2,8 @@
 
 import pathlib
 
+from slicer.i18n import tr as _
+
 from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.methods.choices import choose_method
 from ThickToThinSRLib.methods.registry import METHODS, methods_of
@@ -20,31 +22,42 @@ def needsNetwork(method, checkpoint=None):
 def readiness(method, checkpoint):
     """What a method still needs, in a few words for the panel."""
     if checkpoint is not None and not pathlib.Path(checkpoint).is_file():
-        return "the weights file does not exist"
+        return _("the weights file does not exist")
     try:
-        _, entry = choose_method(method if checkpoint is None else None, checkpoint)
+        entry = choose_method(method, checkpoint)[1]
     except UserError as error:
         if "add_weights" in error.options:
-            return "needs a weights file: Add weights..."
+            return _("needs a weights file: Add weights...")
         return descriptions.inPanelWords(error)
     if needsNetwork(method, checkpoint) and not torchInstalled():
-        return "needs PyTorch; the first run offers to install it"
-    return "weights ready" if entry is not None else "ready"
+        return _("needs PyTorch; the first run offers to install it")
+    return _("weights ready") if entry is not None else _("ready")
 
 
 def description(path):
     """Title, version and licence of a weights file, in one line."""
     card = Weights.open(path).card
-    return f"{card['title']} {card['version']}, licence {card['licence']}"
+    text = _("{title} {version}, licence {licence}")
+    return text.format(title=card["title"], version=card["version"], licence=card["licence"])
 
 
 def descriptionFor(method, checkpoint):
     """Title, version and licence of the weights that a method would use; empty if it needs none."""
     try:
-        _, entry = choose_method(method if checkpoint is None else None, checkpoint)
+        entry = choose_method(method, checkpoint)[1]
     except UserError as error:
         return descriptions.inPanelWords(error)
     return "" if entry is None else description(entry.path)
+
+
+def fits(method, checkpoint):
+    """Whether a chosen weights file may stay when the user turns to `method`: also if it needs none."""
+    if not METHODS[method].learns or checkpoint == pathlib.Path():
+        return True
+    try:
+        return method in methods_of(Weights.open(checkpoint).network)
+    except UserError:
+        return False
 
 
 def methodOf(path):

@@ -5,6 +5,11 @@ import qt
 _SMALLEST_WIDTH = 150  # pixels; labels that were not laid out yet may be narrower
 
 
+def of(ui):
+    """The labels with word wrap among the panel's widgets; `ui` holds these by name."""
+    return [widget for widget in vars(ui).values() if widget.inherits("QLabel") and widget.wordWrap]
+
+
 class WrappedLabels(qt.QObject):
     """Sets the minimum height of word-wrapped labels when their text or width changes.
 
@@ -36,4 +41,5 @@ def _fit(label, fitted):
         return
     fitted[:] = state
     label.setMinimumHeight(0)  # heightForWidth() is never less than the minimum height
-    label.setMinimumHeight(label.heightForWidth(max(label.width, _SMALLEST_WIDTH)))
+    # An empty label answers -1.
+    label.setMinimumHeight(max(0, label.heightForWidth(max(label.width, _SMALLEST_WIDTH))))
