@@ -1,4 +1,4 @@
-"""What a folder holds to be enhanced: volume files and DICOM series, each with the name of its result."""
+"""Finds the inputs of a batch: the volume files and DICOM series in a folder, and the paths of their results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,21 @@ from ..io.volume_files import volume_suffix
 
 @dataclass(frozen=True)
 class BatchInput:
-    """One input: what the user calls it, file or folder, series within the folder, result, its files."""
+    """One input of a batch.
+
+    Attributes
+    ----------
+    name : str
+        Shown to the user: path relative to the folder of inputs.
+    source : Path
+        Volume file, or folder with the DICOM series.
+    target : Path
+        File or folder of the result.
+    series : str, optional
+        UID of the DICOM series.
+    files : tuple of Path
+        All files of the input.
+    """
 
     name: str
     source: Path
@@ -23,16 +37,17 @@ class BatchInput:
 
 
 def find_inputs(source: Path, target: Path) -> list[BatchInput]:
-    """The inputs of a folder and its subfolders, in the order of their names.
+    """Find the inputs in a folder and its subfolders, sorted by name.
 
-    Volume files keep name and place. A DICOM series becomes a folder called as the one that its files lie
-    in; where another case lies in or beneath that folder, it gets a folder of its UID within. A folder with a
-    damaged DICOM file is a case too: enhancing it says what is wrong.
+    The result of a volume file has the same relative path under `target`. The result of a DICOM series is a
+    folder with the name of the folder that holds the series; if that folder also holds another input, a
+    subfolder named by the series UID. A folder with a damaged DICOM file is listed as an input too: enhancing
+    it reports the error.
 
     Raises
     ------
     UserError
-        If `source` is no folder or holds nothing to enhance, or if `target` is `source`.
+        If `source` is not a folder or contains no inputs, or if `target` is a file or the folder `source`.
     """
     source, target = Path(source), Path(target)
     if not source.is_dir():
@@ -41,17 +56,17 @@ def find_inputs(source: Path, target: Path) -> list[BatchInput]:
         raise UserError(f"{target}: is a file; give the name of a folder for the results")
     if target.resolve() == source.resolve():
         raise UserError(f"{target}: is the folder of the inputs; choose another one for the results")
-    volumes, others = _files(source, target)
+    volumes, other_files = _files(source, target)
     inputs = [_volume_input(path, source, target) for path in volumes]
-    inputs += _series_inputs(others, {path.parent for path in volumes}, source, target)
+    inputs += _series_inputs(other_files, {path.parent for path in volumes}, source, target)
     if not inputs:
-        raise UserError(f"{source}: holds neither volume files nor DICOM series")
+        raise UserError(f"{source}: contains neither volume files nor DICOM series")
     return sorted(inputs, key=lambda entry: entry.name)
 
 
 def _files(source: Path, target: Path) -> tuple[list[Path], list[Path]]:
-    """Volume files, and all others, under `source` but not under `target`; hidden ones are left out."""
-    volumes, others = [], []
+    """Volume files and all other files under `source`, without those under `target` and hidden ones."""
+    volumes, other_files = [], []
     results = target.resolve()
     for place, folders, names in os.walk(source):
         folders[:] = sorted(
@@ -63,8 +78,8 @@ def _files(source: Path, target: Path) -> tuple[list[Path], list[Path]]:
                 volume_suffix(path)
                 volumes.append(path)
             except UserError:
-                others.append(path)
-    return volumes, others
+                other_files.append(path)
+    return volumes, other_files
 
 
 def _volume_input(path: Path, source: Path, target: Path) -> BatchInput:
@@ -72,7 +87,9 @@ def _volume_input(path: Path, source: Path, target: Path) -> BatchInput:
     return BatchInput(relative.as_posix(), path, target / relative, files=(path,))
 
 
-def _series_inputs(paths: list[Path], elsewhere: set[Path], source: Path, target: Path) -> list[BatchInput]:
+def _series_inputs(
+    paths: list[Path], volume_folders: set[Path], source: Path, target: Path
+) -> list[BatchInput]:
     from ..io.dicom.series import has_place, image_header
 
     series: dict[str, list[Path]] = defaultdict(list)
@@ -83,33 +100,34 @@ def _series_inputs(paths: list[Path], elsewhere: set[Path], source: Path, target
         except UserError:
             damaged[path.parent].append(path)
             continue
-        # Screenshots and dose reports have no place in the patient.
+        # Screenshots and dose reports have no position in the patient.
         if header is not None and has_place(header):
             series[str(header.SeriesInstanceUID)].append(path)
-    places = {uid: {path.parent for path in files} for uid, files in series.items()}
+    folders = {uid: {path.parent for path in files} for uid, files in series.items()}
     inputs = []
     for uid, files in series.items():
-        others = elsewhere.union(*(theirs for other, theirs in places.items() if other != uid))
-        inputs.append(_series_input(uid, files, others, source, target))
-    covered = set().union(*places.values())
+        occupied = volume_folders.union(*(used for other, used in folders.items() if other != uid))
+        inputs.append(_series_input(uid, files, occupied, source, target))
+    covered = set().union(*folders.values())
     for folder, files in damaged.items():
         if folder not in covered:
-            name, place = _names(folder, source, target)
-            inputs.append(BatchInput(name, folder, place, files=tuple(files)))
+            name, result = _name_and_target(folder, source, target)
+            inputs.append(BatchInput(name, folder, result, files=tuple(files)))
     return inputs
 
 
-def _series_input(uid: str, files: list[Path], others: set[Path], source: Path, target: Path) -> BatchInput:
+def _series_input(uid: str, files: list[Path], occupied: set[Path], source: Path, target: Path) -> BatchInput:
+    """The input for one series; `occupied` are the folders that hold other inputs."""
     folder = Path(os.path.commonpath([path.parent for path in files]))
-    name, place = _names(folder, source, target)
-    # A result's folder is replaced as a whole: none of another case may be, or lie in, the same one.
-    if any(other.is_relative_to(folder) for other in others):
-        name, place = f"{name}/{uid}", place / uid
-    return BatchInput(name, folder, place, uid, tuple(files))
+    name, result = _name_and_target(folder, source, target)
+    # A result folder is replaced as a whole, so the results of other inputs must not lie in it.
+    if any(other.is_relative_to(folder) for other in occupied):
+        name, result = f"{name}/{uid}", result / uid
+    return BatchInput(name, folder, result, uid, tuple(files))
 
 
-def _names(folder: Path, source: Path, target: Path) -> tuple[str, Path]:
+def _name_and_target(folder: Path, source: Path, target: Path) -> tuple[str, Path]:
     relative = folder.relative_to(source)
-    if relative == Path():  # the series lies in the given folder itself
+    if relative == Path():  # the series lies directly in `source`
         relative = Path(folder.resolve().name or "series")
     return relative.as_posix(), target / relative

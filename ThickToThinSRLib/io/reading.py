@@ -1,4 +1,4 @@
-"""What a user points at: a volume file, or a folder with a DICOM series."""
+"""Reads an input: a volume file, or a folder with a DICOM series."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ def read_input(path: Path, series: str | None = None) -> Volume:
 
     Parameters
     ----------
+    path : Path
     series : str, optional
-        UID of the series, where the folder holds several.
+        UID of the series to read if the folder holds several.
 
     Raises
     ------
     UserError
-        If it cannot be read, or if a series is chosen in what is no folder.
+        If the input cannot be read, or if `series` is given but `path` is not a folder.
     """
     if Path(path).is_dir():
         from .dicom.series import read_series
@@ -28,6 +29,6 @@ def read_input(path: Path, series: str | None = None) -> Volume:
         return read_series(path, series)
     if series is not None:
         raise UserError(
-            f"{path}: {{series}} chooses within a DICOM folder, but this is not a folder", "series"
+            f"{path}: is not a folder, but {{series}} chooses a series in a DICOM folder", "series"
         )
     return read_volume(path)

@@ -1,4 +1,4 @@
-"""Where a file may be written, and files and folders that appear whole or not at all."""
+"""Writes files and folders under a temporary name and renames them when they are complete."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from pathlib import Path
 
 from ..errors import UserError
 
-# Temporary files of this process; whoever ends it in a hurry removes them.
+# Temporary files and folders of this process, for `remove_temporaries`.
 _temporaries: set[Path] = set()
 
 
 def check_free(path: Path, overwrite: bool, source: Path | None = None) -> None:
-    """Refuse, before the work and not after it, a name under which nothing can be written.
+    """Raise UserError, before the work begins, if the file `path` cannot be written.
 
     Parameters
     ----------
     overwrite : bool
         Whether an existing file may be replaced.
     source : Path, optional
-        What is read; never replaced.
+        The input, which is never replaced.
     """
-    taken = True
+    exists = True
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):
-        taken = False
+        exists = False
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror})") from error
     if not path.parent.is_dir():
@@ -38,16 +38,22 @@ def check_free(path: Path, overwrite: bool, source: Path | None = None) -> None:
     if source is not None:
         with contextlib.suppress(OSError):
             if path.samefile(source):
-                raise UserError(f"{path}: is the input itself; choose another name")
-    if taken and not overwrite:
-        raise UserError(f"{path}: exists already; choose another name or add {{overwrite}}", "overwrite")
+                raise UserError(f"{path}: is the input; choose another name")
+    if exists and not overwrite:
+        raise UserError(f"{path}: already exists; choose another name or give {{overwrite}}", "overwrite")
     if not os.access(path.parent, os.W_OK):
-        raise UserError(f"{path}: no permission to write into the folder {path.parent}")
+        raise UserError(f"{path}: no permission to write to the folder {path.parent}")
 
 
 @contextlib.contextmanager
 def replacing(path: Path, suffix: str):
-    """Yield a temporary path beside `path` that takes its place when the block ends without an error."""
+    """Yield a temporary path beside `path`; it is renamed to `path` if the block ends without an error.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be written.
+    """
     path = Path(path)
     try:
         handle, name = tempfile.mkstemp(suffix=suffix, prefix=".thicktothin-", dir=path.parent)
@@ -58,7 +64,7 @@ def replacing(path: Path, suffix: str):
     _temporaries.add(temporary)
     try:
         yield temporary
-        # mkstemp makes the file private to its owner; a result has the permissions of any new file.
+        # mkstemp makes the file private to its owner; give it the permissions of a normal new file.
         mask = os.umask(0)
         os.umask(mask)
         os.chmod(temporary, 0o666 & ~mask)
@@ -72,7 +78,13 @@ def replacing(path: Path, suffix: str):
 
 @contextlib.contextmanager
 def folder_replacing(path: Path):
-    """Yield a temporary folder beside `path` that takes its place when the block ends without an error."""
+    """Yield a temporary folder beside `path`; it is renamed to `path` if the block ends without an error.
+
+    Raises
+    ------
+    UserError
+        If the folder cannot be written.
+    """
     path = Path(path)
     try:
         temporary = Path(tempfile.mkdtemp(prefix=".thicktothin-", dir=path.parent))
@@ -102,7 +114,7 @@ def folder_replacing(path: Path):
 
 
 def remove_temporaries() -> None:
-    """Remove what this process was about to write; for a process that is ended in a hurry."""
+    """Remove the temporary files and folders of this process, before it is ended at once."""
     for path in list(_temporaries):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
