@@ -293,9 +293,9 @@ def test_an_existing_output_is_refused_and_left_as_it_is(refused, thick, target)
 
 def test_the_input_is_never_replaced(refused, thick):
     for extra in ([], ["--overwrite"]):
-        assert "is the input itself" in refused("enhance", thick, thick, *extra)
+        assert "is the input;" in refused("enhance", thick, thick, *extra)
     arguments = ("--spacing", "10", "--thickness", "10", "--overwrite")
-    assert "is the input itself" in refused("simulate", thick, thick, *arguments)
+    assert "is the input;" in refused("simulate", thick, thick, *arguments)
 
 
 def test_outputs_that_cannot_be_are_refused_before_the_work(refused, tmp_path, thick, target):

@@ -83,7 +83,7 @@ def test_a_gpu_without_memory_for_the_weights_hands_over_to_the_cpu(monkeypatch)
     monkeypatch.setattr(runners, "resolve_device", lambda name: torch.device("meta"))
     said = []
     runner = Runner(Heavy(10_000), WINDOW, ENTRY, "cuda", monitor=Monitor(say=said.append))
-    assert "no memory for the weights" in said[0]
+    assert "not enough memory on meta for the weights" in said[0]
     assert runner(np.zeros((4, 96, 96), np.float32)).shape == (10, 96, 96)
 
 

@@ -237,7 +237,7 @@ def test_results_within_the_input_folder_are_no_inputs(tmp_path):
     [
         ("nowhere", "out", "no such folder"),
         ("a.nrrd", "out", "not a folder"),
-        ("empty", "out", "holds neither"),
+        ("empty", "out", "contains neither"),
         ("full", "full", "is the folder of the inputs"),
         ("full", "a.nrrd", "is a file"),
     ],
@@ -259,7 +259,7 @@ def test_a_file_that_it_did_not_make_is_replaced_only_if_asked(tmp_path):
     before = contents(target)
     found = run("enhance-many", source, target, *OPTIONS)
     assert found.returncode == 2
-    assert "exists already" in found.stderr + found.stdout
+    assert "already exists" in found.stderr + found.stdout
     assert contents(target) == before
     assert run("enhance-many", source, target, *OPTIONS, "--overwrite").returncode == 0
     assert contents(target) != before

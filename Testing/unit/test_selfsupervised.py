@@ -1,4 +1,4 @@
-"""Learning from a scan's own slices: what the pairs are, and that only what is better is kept."""
+"""SR4ZCT's self-supervision: the training pairs, and that only better weights are used."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CPU = torch.device("cpu")
 
 
 def slices(shape=(9, 40, 48)) -> np.ndarray:
-    """Blobs of 4 to 8 pixels, other ones in every slice."""
+    """Blocks of 4 x 4 pixels, different ones in every slice."""
     return blocks(shape, 4, 250).astype(np.float32)
 
 
@@ -104,8 +104,9 @@ def test_weights_that_did_not_get_better_stay_as_they_were(monkeypatch):
     network = small_network()
     adapt(network, pairs(), epochs(20), "float32", Monitor())
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    monkeypatch.setattr("ThickToThinSRLib.methods.sr4zct.adaptation._RATE", 3.0)  # bound to do harm
-    monkeypatch.setattr("ThickToThinSRLib.methods.adaptation._STEPS_BETWEEN_LOOKS", 4)
+    # With this learning rate the weights can only get worse.
+    monkeypatch.setattr("ThickToThinSRLib.methods.sr4zct.adaptation._LEARNING_RATE", 3.0)
+    monkeypatch.setattr("ThickToThinSRLib.methods.adaptation._STEPS_BETWEEN", 4)
     monitor = Monitor()
     found = adapt(network, pairs(), epochs(20), "float32", monitor)
     assert found["after_db"] == found["before_db"] > 0

@@ -15,8 +15,8 @@ from ThickToThinSRLib.settings import Settings, flag
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"minutes": -1.0}, "--minutes must be a number of at least 0, not -1"),
-        ({"minutes": float("nan")}, "--minutes must be a number of at least 0, not nan"),
+        ({"minutes": -1.0}, "--minutes must be 0 or larger, not -1"),
+        ({"minutes": float("nan")}, "--minutes must be 0 or larger, not nan"),
         ({"minutes": float("inf")}, "--minutes must be"),
         ({"epochs": -3}, "--epochs must be"),
         ({"minutes": 1.0, "epochs": 2}, "either --minutes or --epochs"),
@@ -50,7 +50,7 @@ def test_a_method_without_adaptation_refuses_its_options(options):
     name = flag(next(iter(options)))
     with pytest.raises(UserError) as raised:
         check_options("consistent", Settings(**options))
-    assert f"method consistent does not take {name}; only " in raised.value.worded(flag)
+    assert f"method consistent has no {name}; only " in raised.value.worded(flag)
     check_options("consistent", Settings())
 
 

@@ -54,7 +54,7 @@ def test_it_is_offered_where_the_thickness_is_assumed_and_used_where_asked(isotr
     said = []
     _, report = enhance_volume(thick, Settings(method="interpolation"), Monitor(say=said.append))
     assert report["thickness_mm"] == 2.5
-    assert any("the scan itself suggests slices of" in line for line in said)
+    assert any("estimated from the scan, the slice thickness is" in line for line in said)
     told = replace(thick, thickness=5.0)
     assert enhance_volume(told, Settings(method="interpolation"))[1]["notes"] == []
     _, report = enhance_volume(told, Settings(method="interpolation", thickness="estimate"))

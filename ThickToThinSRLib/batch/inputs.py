@@ -1,4 +1,4 @@
-"""Finds the inputs of a batch: the volume files and DICOM series in a folder, and the paths of their results."""
+"""Finds the inputs of a batch in a folder (volume files and DICOM series) and names their results."""
 
 from __future__ import annotations
 

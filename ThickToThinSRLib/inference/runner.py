@@ -124,8 +124,8 @@ class Runner:
         accurate = mean < _MEAN_TOLERANCE_HU and tail < _TAIL_TOLERANCE_HU
         precision = self.lowered if accurate else "float32"
         self.monitor.note(
-            f"precision {precision}: half precision changes the result by {mean:.2f} HU on average, less than "
-            f"{tail:.1f} HU in 99.9 % of the voxels"
+            f"precision {precision}: half precision changes the result by {mean:.2f} HU on average, "
+            f"less than {tail:.1f} HU in 99.9 % of the voxels"
         )
         return precision
 
