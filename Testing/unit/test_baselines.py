@@ -92,9 +92,9 @@ def test_resvox_puts_the_middle_of_a_thick_slices_parts_at_its_place(factor):
 @pytest.mark.parametrize("slices", [4, 7, 16])
 def test_mpunets_resizing_keeps_the_end_slices_in_place(slices):
     x = torch.arange(4.0)[None, None, :, None, None].expand(1, 1, 4, 2, 3)
-    found = resized(x, (slices, 4, 6))
-    assert found.shape == (1, 1, slices, 4, 6)
-    torch.testing.assert_close(found[0, 0, :, 3, 5], torch.linspace(0, 3, slices))
+    result = resized(x, (slices, 4, 6))
+    assert result.shape == (1, 1, slices, 4, 6)
+    torch.testing.assert_close(result[0, 0, :, 3, 5], torch.linspace(0, 3, slices))
 
 
 def test_saint_gives_what_its_plain_formulation_gives():
@@ -112,8 +112,8 @@ def test_saint_gives_what_its_plain_formulation_gives():
             for i in range(len(planes)):
                 three = torch.stack([planes[max(i - 1, 0)], planes[i], planes[min(i + 1, len(planes) - 1)]])
                 columns = F.unfold(network.extractor(three[None]), 3, padding=1)[0]  # (features 9, D length)
-                made = [(filters[k] @ columns).reshape(planes.shape[1:]) for k in range(factor)]
-                done.append(torch.stack(made, 1).flatten(0, 1))  # (D factor, length)
+                parts = [(filters[k] @ columns).reshape(planes.shape[1:]) for k in range(factor)]
+                done.append(torch.stack(parts, 1).flatten(0, 1))  # (D factor, length)
             views.append(torch.stack(done))
         sagittal, coronal = views[0].permute(1, 2, 0), views[1].permute(1, 0, 2)
         first, count = network.window.first_output, network.window.outputs

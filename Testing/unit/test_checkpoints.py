@@ -1,4 +1,4 @@
-"""Weights in safetensors files: all that is needed comes back, and what does not fit is an error."""
+"""Checkpoints: complete after writing and reading; whatever does not fit is an error."""
 
 from __future__ import annotations
 

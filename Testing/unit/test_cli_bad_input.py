@@ -31,7 +31,7 @@ def thick(tmp_path):
 
 @pytest.fixture
 def refused(capfd, tmp_path):
-    """Run with these arguments; the line with which they are refused."""
+    """Run with these arguments, which must be refused; returns the error line."""
     return lambda *arguments: expect_refusal(capfd, tmp_path, *arguments)
 
 
@@ -251,7 +251,7 @@ def test_damaged_weights_are_refused(refused, tmp_path, thick, target, checkpoin
 
 
 class Evil:
-    """Unpickled the plain way, it makes a folder."""
+    """An object that creates a folder when it is unpickled normally."""
 
     def __init__(self, canary):
         self.canary = canary

@@ -1,4 +1,4 @@
-"""Volume files: what is read comes back as it was, damaged files are refused, results appear whole or not."""
+"""Volume files: reading and writing, damaged files, and results that are complete or missing."""
 
 from __future__ import annotations
 

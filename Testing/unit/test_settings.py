@@ -1,4 +1,4 @@
-"""Options: values that they cannot have, and methods that do not take them."""
+"""Options: values that are not allowed, and methods that do not have them."""
 
 from __future__ import annotations
 
@@ -102,8 +102,8 @@ def test_the_provenance_keeps_what_makes_another_result():
 def test_the_command_line_refuses_in_one_line_and_writes_nothing(arguments, tmp_path, capfd, monkeypatch):
     monkeypatch.chdir(tmp_path)
     thick = write(tmp_path / "thick.nii.gz")
-    said = expect_refusal(
+    message = expect_refusal(
         capfd, tmp_path, "enhance", thick, tmp_path / "thin.nii.gz", "--progress", "none",
         "--method", "consistent", *arguments,
     )  # fmt: skip
-    assert arguments[0].split("=")[0] in said or "does not exist" in said
+    assert arguments[0].split("=")[0] in message or "does not exist" in message

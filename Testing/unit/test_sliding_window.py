@@ -1,4 +1,4 @@
-"""Sliding windows: every thin slice once, nothing displaced, no borders; the authors' loop to the letter."""
+"""Sliding windows: complete, not displaced, without borders; the authors' tiling as in their code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SPECS = [window_spec(r, d, multiple=8, margin=16) for r in (2, 3, 4, 5, 6) for d
 
 
 class LinearNetwork:
-    """A network that interpolates linearly between its thick slices: exact wherever windows lie right."""
+    """A network that interpolates linearly between its thick slices: exact if the windows lie right."""
 
     memory_errors = ()
 
@@ -34,7 +34,7 @@ class LinearNetwork:
 
 
 class ConfusedAtBorders(LinearNetwork):
-    """Right inside its tile, wrong in the margin, as a network whose windows wrap round is."""
+    """Right inside the tile and wrong in the margin, like a network whose attention windows wrap around."""
 
     def __call__(self, block):
         out = super().__call__(block)
