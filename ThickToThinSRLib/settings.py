@@ -107,7 +107,7 @@ class Settings:
     )
     thickness: float | str | None = _option(
         help="slice thickness; larger than the spacing if slices overlap; estimate: measure it in the scan, "
-        "to about 20 %% (default: from DICOM, else the spacing)",
+        "to about 20%% (default: from DICOM, else the spacing)",
         group="input",
         parse=_thickness,
         metavar="MM",
@@ -157,7 +157,7 @@ class Settings:
         choices=TILINGS,
     )
     minutes: float | None = _option(
-        help="time for adaptation; 0: no adaptation (default of universal and sr4zct with trained weights)",
+        help="minutes of adaptation; 0: no adaptation (default of universal and sr4zct with trained weights)",
         group="adaptation",
         parse=float,
         metavar="M",

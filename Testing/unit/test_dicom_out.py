@@ -96,7 +96,7 @@ def test_the_series_holds_the_hu_that_the_file_does(series, tmp_path, one_thread
     np.testing.assert_allclose(corners(thin, 1.0), corners(file, 1.0), atol=1e-3)
 
 
-@pytest.mark.parametrize(("slope", "kept"), [(1, 1), (0.5, 0.5), (2, 1)])
+@pytest.mark.parametrize(("slope", "result_slope"), [(1, 1), (0.5, 0.5), (2, 1)])
 @pytest.mark.parametrize("intercept", [-1024, -8192])
 def test_the_sources_rescaling_is_kept_where_it_loses_nothing(tmp_path, slope, result_slope, intercept):
     datasets = ct_series(smooth_hu())

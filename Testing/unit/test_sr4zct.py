@@ -193,7 +193,7 @@ def test_adapted_weights_give_the_same_result_again(checkpoint, tmp_path):
 
 
 def test_weights_that_nothing_was_adapted_of_are_not_saved(checkpoint, tmp_path):
-    with pytest.raises(UserError, match="no weights to save"):
+    with pytest.raises(UserError, match="no adapted weights to save"):
         enhanced(scan(), checkpoint, save_weights=tmp_path / "kept.safetensors")
 
 

@@ -156,7 +156,7 @@ def test_a_terminal_gets_a_bar_and_the_lines_stay_readable(capfd, monkeypatch):
     assert capfd.readouterr().out == "written: thin.nii.gz\n"
 
 
-# ---- how it stops ---------------------------------------------------------------------------------
+# ---- how it stops --------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
