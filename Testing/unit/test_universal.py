@@ -1,4 +1,4 @@
-"""The universal network and method: geometry, agreement with the input, and what it must not touch."""
+"""The universal network and method: geometry, consistency, and voxels that it must not change."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CARD = {"title": "Test", "version": "1", "licence": "none", "origin": "random nu
 
 
 def random_network(scale: float = 0.05):
-    """A small network in which every weight counts."""
+    """A small network with random weights, in which all weights influence the result."""
     torch.manual_seed(0)
     network = build("universal", **SMALL)
     with torch.no_grad():
