@@ -41,6 +41,7 @@ def enhance_file(
     *,
     series: str | None = None,
     overwrite: bool = False,
+    refuse_thin: bool = False,
 ) -> dict:
     """Enhance `source`, write the result to `target` and ``<target>.provenance.json`` beside it.
 
@@ -58,6 +59,8 @@ def enhance_file(
         UID of the series to read if the folder holds several.
     overwrite : bool
         Whether an existing target is replaced.
+    refuse_thin : bool
+        See :func:`plan_for`.
 
     Returns
     -------
@@ -88,7 +91,9 @@ def enhance_file(
             if weights_target is None
             else replacing(weights_target, ".safetensors") as temporary
         ):
-            thin, report = enhance_volume(volume, replace(settings, save_weights=temporary), monitor)
+            thin, report = enhance_volume(
+                volume, replace(settings, save_weights=temporary), monitor, refuse_thin
+            )
             monitor.check()
             report = {"input": str(source), "output": str(target), "asked": requested, **report}
             if weights_target is not None:
@@ -106,7 +111,9 @@ def repairs_of(settings: Settings) -> Repairs:
     return Repairs(settings.untilt, settings.resample_uneven)
 
 
-def enhance_volume(volume: Volume, settings: Settings, monitor: Monitor | None = None) -> tuple[Volume, dict]:
+def enhance_volume(
+    volume: Volume, settings: Settings, monitor: Monitor | None = None, refuse_thin: bool = False
+) -> tuple[Volume, dict]:
     """Enhance a volume in memory.
 
     Parameters
@@ -115,6 +122,8 @@ def enhance_volume(volume: Volume, settings: Settings, monitor: Monitor | None =
         Thick slices, in HU or on [0, 1].
     settings, monitor
         See :func:`enhance_file`.
+    refuse_thin : bool
+        See :func:`plan_for`.
 
     Returns
     -------
@@ -129,7 +138,7 @@ def enhance_volume(volume: Volume, settings: Settings, monitor: Monitor | None =
         See :func:`enhance_file`.
     """
     started, monitor = time.monotonic(), monitor or Monitor()
-    plan = plan_for(volume, settings)
+    plan = plan_for(volume, settings, refuse_thin=refuse_thin)
     description = describe_input(volume, plan.understood)
     monitor.say(f"input: {description}")
     for note in volume.source.get("notes", ()):
@@ -240,16 +249,23 @@ def understand(volume: Volume, settings: Settings) -> Understood:
     return Understood(axis, hu, scale, choose_thickness(hu, axis, settings.thickness))
 
 
-def plan_for(volume: Volume, settings: Settings, understood: Understood | None = None) -> Plan:
+def plan_for(
+    volume: Volume, settings: Settings, understood: Understood | None = None, refuse_thin: bool = False
+) -> Plan:
     """Choose what the settings leave open, and check before the work begins that it can be done.
 
     Parameters
     ----------
     understood : Understood, optional
         What :func:`understand` made of the volume, where that is known.
+    refuse_thin : bool
+        Whether slices that do not overlap are refused if the spacing asked for is their own. A user may want
+        that for one scan, to change the slice thickness; in a batch there is nothing to do.
 
     Raises
     ------
+    AlreadyThin
+        If the result would not be finer than the input.
     UserError
         If the volume, the settings and the weights do not fit together.
     """
@@ -263,7 +279,8 @@ def plan_for(volume: Volume, settings: Settings, understood: Understood | None =
     understood = understood or understand(volume, settings)
     axis, acquisition = understood.axis, understood.thickness.acquisition
     target_spacing = choose_spacing(settings, acquisition.spacing, weights.factor if weights else None)
-    _check_not_thin(acquisition, target_spacing)
+    if refuse_thin:
+        _check_not_thin(acquisition, target_spacing)
     check_result_fits(volume, axis, acquisition, target_spacing, weights)
     request = Request(
         axis=axis,

@@ -263,6 +263,15 @@ def test_what_is_thin_already_is_skipped_with_the_reason(thin, tmp_path, options
     assert done.stdout.endswith("0 done, 0 already there, 2 skipped, 0 failed, 0 left\n")
 
 
+def test_one_scan_is_enhanced_at_its_own_spacing_if_asked(thin, tmp_path):
+    options = ("--method", "consistent", "--spacing", "1")
+    done = run("enhance", thin / "0.nrrd", tmp_path / "one.nrrd", *options)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "one.nrrd").is_file()
+    dry = many(thin, tmp_path / "out", "--spacing", "1", "--dry-run").stdout
+    assert "cannot be enhanced: the input already has slices every 1 mm" in dry
+
+
 def test_what_is_thin_already_can_be_copied_or_fail(thin, tmp_path):
     for state in ("2 done, 0 already there", "0 done, 2 already there"):
         done = many(thin, tmp_path / "out", "--already-thin", "copy")

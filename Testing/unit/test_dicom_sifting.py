@@ -218,7 +218,9 @@ def test_a_series_of_captures_alone_is_refused_with_what_it_is(tmp_path):
     write_series([one], tmp_path)
     assert "only 1 screen capture (00-0.dcm)" in refusal(tmp_path)
     assert "no slices of a scan: 1 screen capture" in refusal(tmp_path, one.SeriesInstanceUID)
-    with pytest.raises(UserError, match=r"contains neither volume files nor DICOM series; .*1 screen capture"):
+    with pytest.raises(
+        UserError, match=r"contains neither volume files nor DICOM series; .*1 screen capture"
+    ):
         find_inputs(tmp_path, tmp_path.parent / "out")
 
 

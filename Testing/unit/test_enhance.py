@@ -9,7 +9,7 @@ import pytest
 
 from Testing.shared_data import shared
 from ThickToThinSRLib.enhance import enhance_file, enhance_volume
-from ThickToThinSRLib.errors import Cancelled, UserError
+from ThickToThinSRLib.errors import AlreadyThin, Cancelled, UserError
 from ThickToThinSRLib.inference import memory
 from ThickToThinSRLib.intensity import to_unit
 from ThickToThinSRLib.io.volume_files import read_volume, write_volume
@@ -163,6 +163,23 @@ def test_the_target_spacing_comes_from_spacing_factor_network_or_one_millimetre(
             choose_spacing(settings, 5.0, None)
     with pytest.raises(UserError, match="already"):
         choose_spacing(Settings(), 0.8, None)
+
+
+@pytest.mark.parametrize("choice", [{"spacing": 5.0}, {"factor": 1.0}])
+@pytest.mark.parametrize("thickness", [5.0, 7.0])
+def test_the_inputs_own_spacing_is_allowed_if_asked_for_and_a_coarser_one_is_not(choice, thickness):
+    thick = chest(dtype=np.float32)
+    settings = Settings(method="consistent", thickness=thickness, **choice)
+    thin, _ = enhance_volume(thick, settings)
+    assert thin.spacing == thick.spacing and thin.voxels.shape == thick.voxels.shape
+    if thickness == 5.0:
+        with pytest.raises(AlreadyThin, match="already has slices every 5 mm"):
+            enhance_volume(thick, settings, refuse_thin=True)
+    else:  # overlapping slices become thinner at the same spacing
+        thin, _ = enhance_volume(thick, settings, refuse_thin=True)
+        assert np.abs(thin.voxels - thick.voxels).mean() > 10
+    with pytest.raises(AlreadyThin, match="coarser"):
+        enhance_volume(thick, Settings(method="consistent", spacing=5.1, thickness=thickness))
 
 
 def test_thickness_comes_from_the_option_the_source_or_the_spacing():

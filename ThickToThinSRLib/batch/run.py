@@ -144,7 +144,7 @@ def _enhance(entry: BatchInput, manner: Manner, monitor: Monitor) -> Outcome:
 def _run(entry: BatchInput, manner: Manner, monitor: Monitor) -> dict:
     """Run the worker for one input; returns its report."""
     source, target = str(entry.source.absolute()), str(entry.target.absolute())
-    arguments = ["enhance", source, target, *manner.settings.as_arguments()]
+    arguments = ["enhance", source, target, "--refuse-thin", *manner.settings.as_arguments()]
     # Only results of this program are replaced without --overwrite.
     if manner.overwrite or provenance_path(entry.target).is_file():
         arguments.append("--overwrite")

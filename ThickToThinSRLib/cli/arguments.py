@@ -101,6 +101,8 @@ def _add_enhance(subparsers) -> None:
         metavar="UID",
         help="the series to read, if a DICOM folder holds several (without this option they are listed)",
     )
+    # For the workers of enhance-many, which skips inputs that are thin already.
+    parser.add_argument("--refuse-thin", action="store_true", help=argparse.SUPPRESS)
     _add_running_options(parser)
     parser.set_defaults(run=commands.enhance)
 

@@ -31,6 +31,7 @@ def enhance(options, reporter, monitor) -> None:
         monitor,
         series=options.series,
         overwrite=options.overwrite,
+        refuse_thin=options.refuse_thin,
     )
     reporter.say(f"written: {options.output}")
     reporter.result(report)
@@ -50,7 +51,7 @@ def enhance_many(options, reporter, monitor) -> None:
     if size > 1:
         reporter.say(f"part {rank + 1} of {size}: {len(entries)} inputs")
     if options.dry_run:
-        _look(entries, settings, reporter, monitor, is_there=lambda entry: batch.is_there(entry, settings))
+        _look(entries, settings, reporter, monitor, lambda entry: batch.is_there(entry, settings))
         return
     for entry in entries:
         reporter.case(entry.name, WAITING)
@@ -83,16 +84,15 @@ def info(options, reporter, monitor) -> None:
     _look(inputs_of(options.input, monitor), _settings(options), reporter, monitor, as_json=options.json)
 
 
-def _look(
-    entries, settings: Settings, reporter, monitor, is_there=lambda entry: False, as_json: bool = False
-) -> None:
-    """Say what is known of inputs; `is_there` tells whether an input has its result."""
+def _look(entries, settings: Settings, reporter, monitor, batch_has=None, as_json: bool = False) -> None:
+    """Say what is known of inputs; `batch_has` tells, in a batch, whether an input has its result."""
     from .looking import facts_of, lines_of
 
     found = []
     for entry in entries:
         monitor.check()
-        found.append({**facts_of(entry, settings), "already_there": is_there(entry)})
+        facts = facts_of(entry, settings, refuse_thin=batch_has is not None)
+        found.append({**facts, "already_there": batch_has is not None and batch_has(entry)})
         for line in lines_of(found[-1]):
             reporter.say(line)
         if found[-1]["already_there"]:
