@@ -22,6 +22,7 @@ ALLOWED = {
     "networks": set(),
     "io": set(),
     "inspection": set(),
+    "segmentation": set(),
     "evaluation": {"io"},
     "weights": {"io", "networks"},
     "inference": {"networks", "weights"},

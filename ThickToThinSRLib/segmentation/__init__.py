@@ -1,0 +1,1 @@
+"""Segmentations of the thick slices, carried to the thin ones."""
