@@ -31,6 +31,7 @@ from ThickToThinSRSlicer import (
     run_panel,
     sample_button,
     sample_data,
+    segmentation_panel,
     self_test,
     weights,
     weights_panel,
@@ -58,7 +59,7 @@ class ThickToThinSR(ScriptedLoadableModule):
         ScriptedLoadableModule.__init__(self, parent)
         self.parent.title = _("Thick To Thin SR")
         self.parent.categories = ["Filtering"]
-        self.parent.dependencies = ["Volumes"]
+        self.parent.dependencies = ["Segmentations", "Volumes"]
         self.parent.contributors = ["The ThickToThinSR contributors"]
         self.parent.helpText = " ".join(
             (
@@ -109,6 +110,9 @@ class ThickToThinSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._run = run_panel.RunPanel(self.ui, self.logic, self.choices, self._onResult, self.updateButtons)
         self._sample = sample_button.SampleButton(self.ui, self.parameters, self._run.onEnhance)
         self._compare = compare_panel.ComparePanel(self.ui, self._run.makeDifference)
+        self._segmentation = segmentation_panel.SegmentationPanel(
+            self.ui, self.ui.compareResultSelector.currentNode
+        )
         self._batch = batch_panel.BatchPanel(self.ui, self._startBatch, self.logic.cancel, self.updateButtons)
         self._weights = weights_panel.WeightsPanel(
             self.ui, self.parameters, self._startImport, self._onWeightsAdded
@@ -166,6 +170,7 @@ class ThickToThinSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onNodeAboutToBeRemoved(self, caller, event, node):
         """Empty the selectors that must not go on to the next volume."""
         self._compare.forget(node)
+        self._segmentation.forget(node)
         if self._parameterNode is not None and self._parameterNode.outputVolume is node:
             self._parameterNode.outputVolume = None
 
@@ -208,6 +213,7 @@ class ThickToThinSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         reason = "" if running else self.logic.obstacle(**chosen)
         self._choices.update(chosen, self._parameterNode.allFrames, reason, running)
         self._compare.update(running)
+        self._segmentation.update()
         self._batch.update(running, self.logic.methodObstacle(chosen["method"], chosen["checkpoint"]))
 
     def choices(self):

@@ -29,12 +29,18 @@ def install(temporary_path: pathlib.Path) -> None:
     volumes_logic.SetMRMLScene(slicer.mrmlScene)
     sequences_logic = slicer.vtkSlicerSequencesLogic()
     sequences_logic.SetMRMLScene(slicer.mrmlScene)
+    segmentations_logic = slicer.vtkSlicerSegmentationsModuleLogic()
+    segmentations_logic.SetMRMLScene(slicer.mrmlScene)
     slicer.mrmlScene.AddNode(slicer.vtkMRMLCrosshairNode())
     slicer.modules = types.SimpleNamespace(
         volumes=types.SimpleNamespace(logic=lambda: volumes_logic),
         sequences=types.SimpleNamespace(logic=lambda: sequences_logic),
+        segmentations=types.SimpleNamespace(logic=lambda: segmentations_logic),
     )
-    slicer.app = _Application(temporary_path, LayoutManager(slicer.mrmlScene))
+    layout_manager = LayoutManager(slicer.mrmlScene)
+    layout_manager.application.SetModuleLogic("Colors", colours)
+    volumes_logic.SetMRMLApplicationLogic(layout_manager.application)
+    slicer.app = _Application(temporary_path, layout_manager)
     slicer.app.colours = colours
     slicer.dicomDatabase = types.SimpleNamespace(isOpen=False)
     slicer.util.loadVolume = _load_volume

@@ -19,18 +19,18 @@ class LayoutManager:
 
         slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene, True)
         self._scene, self._views, self._logics = scene, {}, vtk.vtkCollection()
-        self._application = slicer.vtkSlicerApplicationLogic()
-        self._application.SetMRMLScene(scene)
-        self._application.SetSliceLogics(self._logics)
+        self.application = slicer.vtkSlicerApplicationLogic()
+        self.application.SetMRMLScene(scene)
+        self.application.SetSliceLogics(self._logics)
         self._layout = slicer.vtkMRMLLayoutLogic()
         self._layout.SetMRMLScene(scene)
         self.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
 
     def dismantle(self):
         """Release the logics before their scene: otherwise they crash."""
-        self._application.SetSliceLogics(None)
+        self.application.SetSliceLogics(None)
         self._logics.RemoveAllItems()
-        for logic in (*self._views.values(), self._layout, self._application):
+        for logic in (*self._views.values(), self._layout, self.application):
             logic.SetMRMLScene(None)
         self._views.clear()
 
@@ -56,7 +56,7 @@ class LayoutManager:
         import slicer
 
         logic = slicer.vtkMRMLSliceLogic()
-        logic.SetMRMLApplicationLogic(self._application)
+        logic.SetMRMLApplicationLogic(self.application)
         logic.SetMRMLScene(self._scene)
         logic.SetSliceNode(node)
         logic.ResizeSliceNode(*SIZE)
