@@ -74,8 +74,9 @@ class ThickToThinSR(ScriptedLoadableModule):
         self.parent.acknowledgementText = " ".join(
             (
                 _(
-                    "The published systems are those of their authors (TVSRN: Yu et al., MICCAI 2022; CTH-Net: "
-                    "Yu et al., npj Digital Medicine 2024; SR4ZCT: Shi et al., MLMI 2023; and others)."
+                    "The published systems are those of their authors (TVSRN: Yu et al., MICCAI 2022; "
+                    "CTH-Net: Yu et al., npj Digital Medicine 2024; SR4ZCT: Shi et al., MLMI 2023; and "
+                    "others)."
                 ),
                 _link(HOW_TO_CITE, _("How to cite")),
             )

@@ -2,6 +2,7 @@
 
 import qt
 import slicer
+from slicer.i18n import tr as _
 
 from ThickToThinSRLib.errors import UserError
 
@@ -34,7 +35,7 @@ class BackgroundRun:
     def refuseSecond():
         """Raise UserError if a worker is running."""
         if BackgroundRun.current is not None:
-            raise UserError("An enhancement is running; cancel it or wait for it")
+            raise UserError(_("An enhancement is running; cancel it or wait for it"))
 
     def start(self):
         """Start the worker; UserError if another one is running."""

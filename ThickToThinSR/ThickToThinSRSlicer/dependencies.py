@@ -7,12 +7,19 @@ import shutil
 import subprocess
 
 import slicer
+from slicer.i18n import tr as _
 
 from ThickToThinSRLib.errors import UserError
 
-WITHOUT = "the methods interpolation and consistent work without it"
-_EXTENSION = "install the extension PyTorch in the Extensions Manager and restart Slicer"
 _REQUIREMENTS = pathlib.Path(__file__).resolve().parents[1] / "Resources" / "requirements.txt"
+
+
+def _without():
+    return _("the methods interpolation and consistent work without it")
+
+
+def _extension():
+    return _("install the extension PyTorch in the Extensions Manager and restart Slicer")
 
 
 def torchInstalled():
@@ -24,7 +31,9 @@ def torchObstacle():
     """Why PyTorch is missing and cannot be installed by this module; empty if it can be used or installed."""
     if torchInstalled() or importlib.util.find_spec("PyTorchUtils") is not None:
         return ""
-    return f"A network needs PyTorch: {_EXTENSION}; {WITHOUT}"
+    return _("A network needs PyTorch: {extension}; {without}").format(
+        extension=_extension(), without=_without()
+    )
 
 
 def cpuOnlyHint():
@@ -34,10 +43,11 @@ def cpuOnlyHint():
     except importlib.metadata.PackageNotFoundError:
         return ""
     if version.endswith("+cpu") and shutil.which("nvidia-smi"):
-        return (
-            f"PyTorch {version} is built for the CPU only, though there is an NVIDIA card: uninstall it in "
-            "the module PyTorch Utils, then install it with the computation backend of your card"
-        )
+        return _(
+            "PyTorch {version} is built for the CPU only, though there is an NVIDIA card: "
+            "uninstall it in the module PyTorch Utils, then install it with the computation "
+            "backend of your card"
+        ).format(version=version)
     return ""
 
 
@@ -46,12 +56,13 @@ def advice(error):
     text = "\n".join([str(error), *(getattr(error, "last_words", None) or [])])
     broken = ("ImportError", "ModuleNotFoundError", "OSError", "DLL load failed", "undefined symbol")
     if "torch" in text and any(word in text for word in broken):
-        return (
-            "PyTorch is installed but cannot be loaded: uninstall it in the module PyTorch Utils and install "
-            f"it again (on Windows, a long path to Slicer can break it); {WITHOUT}"
-        )
+        return _(
+            "PyTorch is installed but cannot be loaded: uninstall it in the module PyTorch "
+            "Utils and install it again (on Windows, a long path to Slicer can break it); "
+            "{without}"
+        ).format(without=_without())
     if "CUDA" in text and "no kernel image" in text:
-        return (
+        return _(
             "This PyTorch is older than the graphics card: install it again in the module PyTorch Utils, or "
             "choose the device cpu under Advanced"
         )
@@ -64,22 +75,34 @@ def installDependencies():
         try:
             import PyTorchUtils
         except ModuleNotFoundError as error:
-            raise UserError(f"A network needs PyTorch: {_EXTENSION}; {WITHOUT}") from error
+            raise UserError(
+                _("A network needs PyTorch: {extension}; {without}").format(
+                    extension=_extension(), without=_without()
+                )
+            ) from error
         try:
             torch = PyTorchUtils.PyTorchUtilsLogic().installTorch(
                 askConfirmation=True, torchVersionRequirement=">=2.5"
             )
         except Exception as error:  # pip and the extension raise many types
             raise UserError(
-                f"PyTorch could not be installed ({' '.join(str(error).split())[:200]}): see the Python "
-                f"console, check the network connection and the free disk space; {WITHOUT}"
+                _(
+                    "PyTorch could not be installed ({reason}): see the Python console, check the "
+                    "network connection and the free disk space; {without}"
+                ).format(reason=" ".join(str(error).split())[:200], without=_without())
             ) from error
         if torch is None:
-            raise UserError(f"A network needs PyTorch, which was not installed; {WITHOUT}")
+            raise UserError(
+                _("A network needs PyTorch, which was not installed; {without}").format(without=_without())
+            )
     try:
         _installRequirements(_REQUIREMENTS)
     except (RuntimeError, subprocess.CalledProcessError) as error:
-        raise UserError(f"A network needs {_REQUIREMENTS.read_text().strip()}: {error}") from error
+        raise UserError(
+            _("A network needs {packages}: {error}").format(
+                packages=_REQUIREMENTS.read_text().strip(), error=error
+            )
+        ) from error
 
 
 def _installRequirements(path):
@@ -90,8 +113,10 @@ def _installRequirements(path):
     try:
         import slicer.packaging as packaging
     except ImportError:  # Slicer before 5.12
-        if not slicer.util.confirmOkCancelDisplay(f"Install the Python packages {', '.join(names)}?"):
-            raise RuntimeError("the installation was declined") from None
+        if not slicer.util.confirmOkCancelDisplay(
+            _("Install the Python packages {packages}?").format(packages=", ".join(names))
+        ):
+            raise RuntimeError(_("the installation was declined")) from None
         slicer.util.pip_install(["-r", str(path)])
     else:
         packaging.pip_ensure(packaging.load_requirements(path), requester="Thick To Thin SR")

@@ -3,6 +3,7 @@
 import pathlib
 
 import slicer
+from slicer.i18n import tr as _
 
 from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.io.dicom.derived_series import write_series
@@ -23,21 +24,27 @@ def obstacle(node):
 def sourceFiles(node):
     """The DICOM files of the input that `node` was made from; UserError if there are none."""
     if node is None:
-        raise UserError("Choose a result of this module")
+        raise UserError(_("Choose a result of this module"))
     report = provenance(node)
     if "method" not in report:
-        raise UserError(f"{node.GetName()} was not made by this module: choose one of its results")
+        raise UserError(
+            _("{volume} was not made by this module: choose one of its results").format(volume=node.GetName())
+        )
     database = getattr(slicer, "dicomDatabase", None)
     uids = (report.get("sourceInstanceUIDs") or "").split()
     if not uids or database is None or not database.isOpen:
         raise UserError(
-            f"{node.GetName()} was not made from a series in the DICOM database: save it as a file"
+            _("{volume} was not made from a series in the DICOM database: save it as a file").format(
+                volume=node.GetName()
+            )
         )
     files = [database.fileForInstance(uid) for uid in uids]
     if not all(name and pathlib.Path(name).is_file() for name in files):
         raise UserError(
-            f"The DICOM files that {node.GetName()} was made from are no longer in the DICOM database: "
-            "save it as a file"
+            _(
+                "The DICOM files that {volume} was made from are no longer in the DICOM database: "
+                "save it as a file"
+            ).format(volume=node.GetName())
         )
     return files
 
@@ -46,7 +53,7 @@ def export(node, folder):
     """Write `node` as a series to a new subfolder of `folder`; returns the subfolder."""
     folder = pathlib.Path(folder)
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder")
+        raise UserError(_("{folder}: no such folder").format(folder=folder))
     volume = volumeFromNode(node)
     volume.source["files"] = sourceFiles(node)
     name = "".join(letter if letter.isalnum() or letter in "._- " else "_" for letter in node.GetName())

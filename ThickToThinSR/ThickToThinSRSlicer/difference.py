@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+from slicer.i18n import tr as _
 
 from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.settings import Settings
@@ -23,9 +24,9 @@ def isDifference(node):
 def obstacle(inputNode, resultNode):
     """Why no difference can be made; empty if it can."""
     if inputNode is None or resultNode is None:
-        return "Choose an input and a result"
+        return _("Choose an input and a result")
     if isDifference(resultNode) or "target_spacing_mm" not in node_volumes.provenance(resultNode):
-        return f"{resultNode.GetName()} is not a result of this module: choose one"
+        return _("{volume} is not a result of this module: choose one").format(volume=resultNode.GetName())
     return ""
 
 
@@ -46,7 +47,9 @@ def create(resultNode, interpolated):
     """
     result = node_volumes.volumeFromNode(resultNode)
     if result.voxels.shape != interpolated.voxels.shape:
-        raise UserError(f"{resultNode.GetName()} was not made from this input: their grids differ")
+        raise UserError(
+            _("{volume} was not made from this input: their grids differ").format(volume=resultNode.GetName())
+        )
     voxels = result.voxels.astype(np.float32) - interpolated.voxels
     name = f"{resultNode.GetName()} minus interpolation"
     node = node_volumes.newOutputNode(resultNode, name)

@@ -7,6 +7,7 @@ import sys
 import tempfile
 
 import slicer
+from slicer.i18n import tr as _
 
 from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.inspection.warnings import modality_warning
@@ -67,13 +68,15 @@ def check(inputNode, outputNode, settings):
     :raises UserError: if the choices cannot work.
     """
     if inputNode is None:
-        raise UserError("Choose an input volume")
+        raise UserError(_("Choose an input volume"))
     volume = node_volumes.volumeFromNode(inputNode)
     if outputNode is not None:
         if outputNode is inputNode:
-            raise UserError("The output is the input volume: choose another output volume")
+            raise UserError(_("The output is the input volume: choose another output volume"))
         if outputNode.GetClassName() != "vtkMRMLScalarVolumeNode":
-            raise UserError(f"The output must be a scalar volume, not a {outputNode.GetNodeTagName()}")
+            raise UserError(
+                _("The output must be a scalar volume, not a {kind}").format(kind=outputNode.GetNodeTagName())
+            )
     choose_method(settings.method, settings.checkpoint, settings.network)
     axis = through_plane_axis(volume)
     check_target_spacing(settings.spacing, volume.spacing[axis])

@@ -2,6 +2,7 @@
 
 import pathlib
 
+from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 from ThickToThinSRLib.errors import UserError
@@ -108,7 +109,9 @@ class ThickToThinSRLogic(ScriptedLoadableModuleLogic):
         :param onFinished: called with (proxy node of the results, None) or (None, error).
         """
         if waitForCompletion:
-            raise UserError("A sequence can be enhanced in the background only: set waitForCompletion=False")
+            raise UserError(
+                _("A sequence can be enhanced in the background only: set waitForCompletion=False")
+            )
         options.pop("outputNode", None)
         settings = _settings(options)
 

@@ -6,6 +6,7 @@ import numpy as np
 import slicer
 import vtk
 from slicer import vtkMRMLScalarVolumeNode
+from slicer.i18n import tr as _
 
 from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.volume import Volume
@@ -25,8 +26,11 @@ def volumeFromNode(node):
     transform = node.GetParentTransformNode()
     if transform is not None and not transform.IsTransformToWorldLinear():
         raise UserError(
-            f"{name} is under the non-linear transform {transform.GetName()} (gantry tilt, uneven slices?): "
-            "harden the transform on a copy of the volume, or resample the volume; then enhance the copy"
+            _(
+                "{name} is under the non-linear transform {transform} (gantry tilt, uneven "
+                "slices?): harden the transform on a copy of the volume, or resample the volume; "
+                "then enhance the copy"
+            ).format(name=name, transform=transform.GetName())
         )
     ijkToRas = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(ijkToRas)
@@ -49,14 +53,20 @@ def _checkKind(node):
     name = node.GetName()
     if node.GetClassName() != "vtkMRMLScalarVolumeNode":
         raise UserError(
-            f"{name} is a {node.GetNodeTagName()}, not a scalar volume: choose the CT volume itself"
+            _("{name} is a {kind}, not a scalar volume: choose the CT volume itself").format(
+                name=name, kind=node.GetNodeTagName()
+            )
         )
     image = node.GetImageData()
     if image is None or image.GetPointData().GetScalars() is None:  # while it is being loaded
-        raise UserError(f"{name} has no voxels: load its image first")
+        raise UserError(_("{name} has no voxels: load its image first").format(name=name))
     components = image.GetNumberOfScalarComponents()
     if components != 1:
-        raise UserError(f"{name} has {components} values per voxel: choose a CT volume")
+        raise UserError(
+            _("{name} has {components} values per voxel: choose a CT volume").format(
+                name=name, components=components
+            )
+        )
 
 
 def _dicomValue(node, tag):

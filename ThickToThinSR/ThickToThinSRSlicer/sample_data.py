@@ -3,6 +3,7 @@
 import pathlib
 
 import slicer
+from slicer.i18n import tr as _
 
 from ThickToThinSRLib.weights.bundled import resources_folder
 
@@ -29,11 +30,11 @@ def register(iconFolder):
         thumbnailFileName=str(pathlib.Path(iconFolder) / "ThickToThinSR.png"),
         uris=samplePath().as_uri(),
         fileNames=_FILE,
-        nodeNames="Thorax phantom 5 mm",
+        nodeNames=_("Thorax phantom 5 mm"),
         loadFileType="VolumeFile",
     )
 
 
 def loadSample():
     """Load the sample from its file; returns a volume node."""
-    return slicer.util.loadVolume(str(samplePath()), {"name": "Thorax phantom 5 mm"})
+    return slicer.util.loadVolume(str(samplePath()), {"name": _("Thorax phantom 5 mm")})

@@ -1,6 +1,7 @@
 """Enhances every frame of a sequence of volumes; the results are a new sequence."""
 
 import slicer
+from slicer.i18n import tr as _
 
 from ThickToThinSRLib.errors import Cancelled, UserError
 
@@ -26,7 +27,9 @@ class SequenceRun:
     def __init__(self, node, startFrame, onProgress, onFinished):
         self._browser = browserOf(node)
         if self._browser is None:
-            raise UserError(f"{node.GetName()} is not a frame of a sequence: choose one")
+            raise UserError(
+                _("{volume} is not a frame of a sequence: choose one").format(volume=node.GetName())
+            )
         self._proxy, self._name = node, node.GetName()
         self._sequence = self._browser.GetSequenceNode(node)
         self._startFrame, self._onProgress, self._onFinished = startFrame, onProgress, onFinished
@@ -44,12 +47,14 @@ class SequenceRun:
         self._startFrame(frame, self._progress, self._frameFinished)
 
     def _progress(self, event):
-        stage = f"frame {len(self._results) + 1} of {self.count}: {event['stage']}"
+        stage = _("frame {number} of {count}: {stage}").format(
+            number=len(self._results) + 1, count=self.count, stage=event["stage"]
+        )
         self._onProgress({**event, "stage": stage})
 
     def _frameFinished(self, job, result, error):
         if error is None and not slicer.mrmlScene.IsNodePresent(self._sequence):
-            error = Cancelled("the sequence was removed; there is no result")
+            error = Cancelled(_("the sequence was removed; there is no result"))
         if error is not None:
             self._results.clear()
             self._onFinished(None, error)
