@@ -205,6 +205,7 @@ class ThickToThinSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Enable the buttons that can work; the tooltips of the others say why they cannot."""
         running = self.logic.isRunning()
         self._run.update(running)
+        self.ui.statusLabel.visible = bool(self.ui.statusLabel.text)
         self._sample.update(running)
         if self._parameterNode is None:
             return

@@ -1,30 +1,83 @@
-"""The picture of the panel in the tutorial: ``python -m pytest Testing/slicer/panel_picture.py``.
+"""Pictures of the panel: ``python -m pytest Testing/slicer/panel_picture.py``.
 
-It enhances the bundled sample by a click, with the weights that ship, and writes
-Resources/Screenshots/panel.png.
+The first test enhances the bundled sample by a click, with the weights that ship, and writes the picture in the
+tutorial, Resources/Screenshots/panel.png. The second writes the panel in each state, at two sizes of letters
+and 380 pixels wide, to the folder PANEL_PICTURES, to be looked at.
 """
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 
+import pytest
+
+from Testing.command_line import write
 from Testing.shared_data import CHECKOUT
+from Testing.volumes import ct_voxels
 
-from .scenes import background, click, wait_until
+from . import pythonqt
+from .scenes import add_volume, background, click, wait_until
 
 PICTURE = CHECKOUT / "Resources" / "Screenshots" / "panel.png"
 
 
+def grab(slicer, panel, path: Path, width: int) -> None:
+    """Write the picture of the panel, as high as it asks to be."""
+    window = panel.parent.widget
+    for _ in range(3):  # labels with word wrap know their height only at their width
+        window.resize(width, window.sizeHint().height())
+        for _ in range(10):
+            slicer.app.processEvents()
+    assert window.grab().save(str(path))
+
+
 def test_the_panel_after_a_run(slicer, panel):
-    thick = sys.modules["ThickToThinSRSlicer.sample_data"].loadSample()
-    panel._parameterNode.inputVolume = thick
+    panel._parameterNode.inputVolume = sys.modules["ThickToThinSRSlicer.sample_data"].loadSample()
     click(panel.ui.enhanceButton)
     wait_until(slicer, lambda: background() is None, 300)
     click(panel.ui.sideBySideButton)
-    for _ in range(10):
-        slicer.app.processEvents()
-    window = panel.parent.widget if hasattr(panel.parent, "widget") else panel.parent
-    window.resize(460, window.sizeHint().height())
-    for _ in range(10):
-        slicer.app.processEvents()
-    assert window.grab().save(str(PICTURE))
+    grab(slicer, panel, PICTURE, 460)
+
+
+@pytest.mark.skipif("PANEL_PICTURES" not in os.environ, reason="PANEL_PICTURES names no folder")
+@pytest.mark.parametrize("points", [9, 12])
+def test_the_panel_in_each_state(slicer, panel, tmp_path, points):
+    folder = Path(os.environ["PANEL_PICTURES"])
+    folder.mkdir(exist_ok=True)
+    font = pythonqt.application().font()
+    font.setPointSize(points)
+    pythonqt.application().setFont(font)
+
+    def save(state):
+        grab(slicer, panel, folder / f"{state}_{points}pt.png", 380)
+
+    save("1_empty")
+    panel._parameterNode.inputVolume = add_volume(slicer, ct_voxels((40, 150, 150)), name="Thorax 5 mm")
+    save("2_chosen")
+    panel._parameterNode.spacing, panel._parameterNode.method = 0.2, "consistent"
+    click(panel.ui.enhanceButton)
+    wait_until(slicer, lambda: "%" in panel.ui.statusLabel.text)
+    save("3_running")
+    background().process.kill()
+    wait_until(slicer, lambda: background() is None)
+    save("4_error")
+    panel._parameterNode.spacing = 1.0
+    click(panel.ui.enhanceButton)
+    wait_until(slicer, lambda: background() is None)
+    save("5_done")
+    panel.ui.advancedCollapsibleButton.collapsed = panel.ui.segmentationCollapsibleButton.collapsed = False
+    panel._parameterNode.method = "sr4zct"
+    save("6_advanced")
+    source = tmp_path / "in"
+    source.mkdir()
+    write(source / "patient_0001_chest_5mm.nrrd")
+    (source / "patient_0002_chest_5mm.nrrd").write_text("no volume")
+    panel._parameterNode.method = "consistent"
+    panel.ui.batchInputWidget.currentPath = str(source)
+    panel.ui.batchOutputWidget.currentPath = str(tmp_path / "out")
+    panel.ui.tabWidget.setCurrentIndex(1)
+    click(panel.ui.batchButton)
+    wait_until(slicer, lambda: background() is None)
+    save("7_many")

@@ -137,7 +137,7 @@ def module() -> types.ModuleType:
     qt = types.ModuleType("qt")
     for name in ("QProcess", "QProcessEnvironment", "QTimer", "QFile", "QSettings"):
         setattr(qt, name, WrappedClass(getattr(QtCore, name)))
-    for name in ("QApplication", "QTableWidgetItem", "QWidget", "QVBoxLayout"):
+    for name in ("QApplication", "QHeaderView", "QTableWidgetItem", "QWidget", "QVBoxLayout"):
         setattr(qt, name, WrappedClass(getattr(QtWidgets, name)))
     qt.QUiLoader, qt.QFileDialog, qt.Qt = WrappedClass(_UiLoader), _FileDialog, QtCore.Qt
     qt.QObject, qt.QEvent = QtCore.QObject, QtCore.QEvent  # the real ones: the module derives a class

@@ -9,6 +9,7 @@ import pytest
 
 from Testing.volumes import ct_voxels
 
+from . import pythonqt
 from .scenes import add_volume, background, choose_method, click, leave, wait_until
 
 
@@ -66,7 +67,9 @@ def test_methods_are_grouped_and_say_what_they_are_for(panel):
     assert [row for row, name in enumerate(names) if name is None] == [2, len(names) - 2]  # separators
     methods = sys.modules["ThickToThinSRLib.methods.registry"].METHODS
     assert sorted(filter(None, names)) == sorted(methods)
-    assert all("(" in combo.itemText(row) for row, name in enumerate(names) if name)
+    tips = [combo.itemData(row, pythonqt.QtCore.Qt.ToolTipRole) for row in range(combo.count)]
+    assert all(tip for tip, name in zip(tips, names, strict=True) if name)
+    assert tips[0].startswith("recommended")
     choose_method(panel, "tvsrn")
     assert panel._parameterNode.method == "tvsrn"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import re
@@ -179,6 +180,29 @@ def test_the_index_entry_holds_what_the_index_asks_for():
     assert f'EXTENSION_HOMEPAGE "{entry["scm_url"]}"' in text
     assert f'EXTENSION_DEPENDS "{" ".join(entry["build_dependencies"])}"' in text
     assert f'categories = ["{entry["category"]}"]' in (MODULE / "ThickToThinSR.py").read_text()
+
+
+def test_at_start_the_module_imports_nothing_that_slicer_may_lack(tmp_path):
+    """Allowed are Python's library, Slicer, VTK, Qt, NumPy, SciPy and SimpleITK; torch only in the worker."""
+    program = (
+        "import pathlib, sys;"
+        "from Testing.slicer import host; host.install(pathlib.Path(sys.argv[1]));"
+        "before = set(sys.modules); sys.path.insert(0, sys.argv[2]); import ThickToThinSR, slicer;"
+        "print(' '.join(sorted({name.split('.')[0] for name in set(sys.modules) - before})));"
+        "slicer.app.layoutManager().dismantle()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path), str(MODULE)],
+        cwd=CHECKOUT,
+        env=os.environ | {"PYTHONPATH": str(CHECKOUT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    packages = set(done.stdout.split()) & set(importlib.metadata.packages_distributions())
+    own = {"ThickToThinSR", "ThickToThinSRSlicer", "ThickToThinSRLib"}
+    in_every_slicer = {"slicer", "vtk", "vtkmodules", "numpy", "scipy", "SimpleITK"}
+    assert packages - own - in_every_slicer == set()
 
 
 def test_pictures_of_the_pages_are_small():

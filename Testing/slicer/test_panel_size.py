@@ -57,11 +57,15 @@ def test_labels_are_as_high_as_their_text_and_not_higher(slicer, panel, window):
     assert len(labels) >= 4
     for width in (NARROW, 700, NARROW):
         window.resize(width, 1200)
-        settle(slicer)
-        for label in labels:
-            if label.isVisible():
+        for method in ("universal", "sr4zct", "interpolation", "sr4zct"):
+            panel._parameterNode.method = method
+            settle(slicer)
+            for label in filter(pythonqt.QtWidgets.QLabel.isVisible, labels):
                 needed = label.heightForWidth(label.width())
                 assert needed <= label.height() <= needed + 6, label.objectName()
+            # Nothing lies under the label that follows the method.
+            below = panel.ui.minutesWidget if method != "interpolation" else panel.ui.spacingSpinBox
+            assert panel.ui.methodInfoLabel.qt.geometry().bottom() < below.qt.geometry().top()
     pythonqt.QtCore.qInstallMessageHandler(lambda *_: None)
     assert [text for text in said if "minimum" in text.lower() or "negative" in text.lower()] == []
 

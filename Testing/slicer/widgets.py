@@ -135,6 +135,12 @@ class ctkCollapsibleButton(QtWidgets.QGroupBox):
         self._collapsed = collapsed
         self.setMaximumHeight(22 if collapsed else 16777215)
 
+    def minimumSizeHint(self):
+        return QtCore.QSize(0, 22) if self._collapsed else super().minimumSizeHint()
+
+    def hasHeightForWidth(self):
+        return not self._collapsed and super().hasHeightForWidth()
+
     text = QtCore.Property(str, QtWidgets.QGroupBox.title, QtWidgets.QGroupBox.setTitle)
     collapsed = QtCore.Property(bool, lambda self: self._collapsed, _collapse)
 

@@ -1,5 +1,6 @@
 """The list of methods: first what is recommended, then the published systems, then the yardstick."""
 
+import qt
 from slicer.i18n import tr as _
 
 from ThickToThinSRLib.methods.registry import METHODS
@@ -15,7 +16,7 @@ def groups():
 
 
 def purposes():
-    """What each method is for, in a few words; methods without an entry are listed by name alone."""
+    """What each method is for: the tooltips of the list."""
     return {
         "universal": _("recommended: any spacing and overlap"),
         "consistent": _("recommended without PyTorch: sharper than interpolation"),
@@ -33,8 +34,8 @@ def purposes():
 class MethodList:
     """The selector of the method.
 
-    Separators and texts for people do not go with Slicer's connection of parameters, which takes the position
-    in the list for the value.
+    Separators do not go with Slicer's connection of parameters, which takes the position in the list for the
+    value.
 
     :param comboBox: an empty QComboBox.
     :param onChosen: onChosen(name) is called when the user chooses a method.
@@ -47,7 +48,8 @@ class MethodList:
             if number:
                 comboBox.insertSeparator(comboBox.count)
             for name in names:
-                comboBox.addItem(f"{name} ({told[name]})" if name in told else name, name)
+                comboBox.addItem(name, name)
+                comboBox.setItemData(comboBox.count - 1, told.get(name, ""), qt.Qt.ToolTipRole)
         comboBox.connect("currentIndexChanged(int)", self._onIndexChanged)
 
     def update(self, method):

@@ -33,8 +33,8 @@ def show(table, warningLabel, noteLabel, report):
             item = qt.QTableWidgetItem(str(text))
             item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable)
             table.setItem(row, column, item)
-    table.resizeColumnsToContents()
-    table.resizeRowsToContents()
+    table.horizontalHeader().setSectionResizeMode(qt.QHeaderView.Stretch)  # long texts take two lines
+    table.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
     _showLines(warningLabel, report.get("warnings", ()), "\u26a0 ")
     _showLines(noteLabel, report.get("notes", ()), "")
 

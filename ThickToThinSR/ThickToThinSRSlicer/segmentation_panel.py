@@ -52,6 +52,7 @@ class SegmentationPanel:
 
     def _say(self, name):
         self._ui.statusLabel.text = _("Carrying {segment}").format(segment=name)
+        self._ui.statusLabel.visible = True
         slicer.app.processEvents()
 
     def _show(self, rows):
