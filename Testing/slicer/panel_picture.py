@@ -1,8 +1,8 @@
 """Pictures of the panel: ``python -m pytest Testing/slicer/panel_picture.py``.
 
-The first test enhances the bundled sample by a click, with the weights that ship, and writes the picture in the
-tutorial, Resources/Screenshots/panel.png. The second writes the panel in each state, at two sizes of letters
-and 380 pixels wide, to the folder PANEL_PICTURES, to be looked at.
+The first test enhances the bundled sample by a click, with the weights that ship, and writes the picture in
+the tutorial, Resources/Screenshots/panel.png. The second writes the panel in each state, with two sizes of
+letters and 380 pixels wide, to the folder PANEL_PICTURES, to be looked at.
 """
 
 from __future__ import annotations

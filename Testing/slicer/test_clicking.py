@@ -210,7 +210,7 @@ def test_while_one_runs_nothing_else_can_be_started(slicer, panel, chest, tmp_pa
         button = getattr(panel.ui, f"{name}Button")
         assert not button.enabled, name
         assert "is running" in button.toolTip
-    panel.onEnhance()  # as if a click had come through
+    panel._run.onEnhance()  # as if a click had come through
     assert "An enhancement is running" in slicer.util.errors[0][0]
     assert background() is not None
     click(panel.ui.cancelButton)
