@@ -1,4 +1,4 @@
-"""Recipe of `cthnet_warm`: the released CTH-Net architecture, begun close to an interpolation, taught by `universal`.
+"""Recipe of `cthnet_warm`: the released CTH-Net, begun close to an interpolation, taught by `universal`.
 
 This is this project's own training. The published recipe is :mod:`training.recipes.cthnet`.
 """
