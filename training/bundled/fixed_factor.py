@@ -109,9 +109,9 @@ def objective_of(
 def card(method: str) -> dict:
     """Model card of a warm-started training of this project."""
     return {
-        "title": f"{method}, a training of this project",
+        "title": f"{method}, a warm-started training of this project",
         "version": "1.0",
         "licence": "CC BY 4.0",
-        "limits": "research weights trained on {scans} scans, not the published results; not a medical device",
+        "limits": "research weights trained on {scans} scans, not the published ones; not a medical device",
         "trained": {"spacing": [4.0, 5.0], "thickness": [4.0, 5.0]},
     }

@@ -60,7 +60,7 @@ def muon(
     rate : float
         Full learning rate of AdamW.
     inner : callable
-        (name, parameter) to whether it is a matrix, or a kernel of a convolution, that Muon should orthogonalize.
+        (name, parameter) to whether it is a matrix or a kernel that Muon should orthogonalize.
     shares : dict
         Share of `rate` for the parameters whose names begin with a key; AdamW trains these.
 
@@ -92,7 +92,7 @@ def muon(
 
 
 def muon_for_kernels(*ends: str) -> Callable[[torch.nn.Module, float], Optimizers]:
-    """The optimizers of a convolutional network: Muon for kernels, AdamW for biases and for the layers `ends`."""
+    """Of a convolutional network: Muon for kernels, AdamW for biases and for the layers named `ends`."""
 
     def optimizers(network: torch.nn.Module, rate: float) -> Optimizers:
         return muon(network, rate, lambda name, parameter: parameter.ndim > 1, dict.fromkeys(ends, 1.0))

@@ -13,6 +13,7 @@ network makes from distances. So training starts as follows:
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 
 from ThickToThinSRLib.networks.saint import SAINT, FilterGenerator, distance_maps
 
@@ -21,7 +22,8 @@ _FEATURE_SCALE = 1 / 30
 _FACTORS = (2, 3, 4, 5, 6, 7, 8)
 _THIN_SPACINGS = (0.6, 0.8, 1.0, 1.25, 1.5)
 _PIXELS = (0.4, 0.6, 0.8, 1.0)
-_RIDGE = 1e-5
+_RIDGE = 1e-7
+_SUM_WEIGHT = 10.0
 
 
 @torch.no_grad()
@@ -40,7 +42,7 @@ def start_as_interpolation(network: SAINT) -> None:
 
 
 def lagrange_weights(factor: int) -> torch.Tensor:
-    """(factor, 3): weights of the previous, the own and the next slice for the new slice k / factor after it."""
+    """(factor, 3): weights of the previous, the own and the next slice, for the slice k / factor after it."""
     t = torch.arange(factor) / factor
     return torch.stack([t * (t - 1) / 2, 1 - t * t, t * (t + 1) / 2], 1)
 
@@ -55,14 +57,15 @@ def _solve_filters(filters: FilterGenerator) -> None:
                 x = distance_maps(factor, pixel, spacing)[:, None]
                 for conv in filters.convs[:-1]:
                     x = torch.relu(conv(x))
-                taps = torch.nn.functional.unfold(x, 3, padding=1)  # (factor, 9 widths, 9 places)
+                taps = F.unfold(x, 3, padding=1).transpose(1, 2)  # (factor, places, weights)
+                taps = F.pad(taps, (0, 1), value=1.0)  # the bias
                 kernels = torch.zeros(factor, 3, 3)
                 # Kernels have pixels as rows and slices as columns.
                 kernels[:, 1] = lagrange_weights(factor) / _FEATURE_SCALE
-                rows.append(taps.transpose(1, 2).flatten(0, 1))
-                wanted.append(kernels.flatten())
+                # The sums of the kernels matter most: errors there make the result too bright or too dark.
+                rows += [taps.flatten(0, 1), _SUM_WEIGHT * taps.sum(1)]
+                wanted += [kernels.flatten(), _SUM_WEIGHT * kernels.sum((1, 2))]
     hidden = torch.cat(rows).double()
-    hidden = torch.cat([hidden, torch.ones(len(hidden), 1, dtype=torch.float64)], 1)
     products = hidden.T @ hidden
     products.diagonal().add_(_RIDGE * products.diagonal().mean())
     solved = torch.linalg.solve(products, hidden.T @ torch.cat(wanted).double()).float()

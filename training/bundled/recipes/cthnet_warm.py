@@ -1,4 +1,4 @@
-"""Recipe of `cthnet_warm`: the released CTH-Net architecture, begun close to an interpolation, taught by `universal`.
+"""Recipe of `cthnet_warm`: the released CTH-Net, begun close to an interpolation, taught by `universal`.
 
 This is this project's own training. The published recipe is :mod:`training.recipes.cthnet`.
 """
@@ -59,13 +59,13 @@ RECIPE = BundledRecipe(
     network="cthnet",
     arguments={},
     in_training={"drop_path": 0.0},
-    source=crops(window_for(FACTOR), sides=((0, 32),), settling_side=48),
+    source=crops(window_for(FACTOR), sides=((0, 32),), settling_side=32),
     start=_start,
     optimizers=_optimizers,
     objective=absolute_error,
     relative_rate=cosine_fall,
     steps=20_000,
     settling=3_000,
-    rate=1e-3,
+    rate=3e-4,
     card=card("CTH-Net"),
 )

@@ -1,7 +1,7 @@
 """Recipe of `davsr_warm`: DA-VSR begins as linear interpolation and is taught by `universal`.
 
-This is this project's own training. The recipe after the paper is :mod:`training.recipes.davsr`. As there, the
-axial head learns from axial slices that were averaged along their rows or columns.
+This is this project's own training. The recipe after the paper is :mod:`training.recipes.davsr`. As there,
+the axial head learns from axial slices that were averaged along their rows or columns.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import torch
 
-from ThickToThinSRLib.networks.davsr import PLANES, DAVSR, in_plane_pair, in_plane_prediction, window_for
+from ThickToThinSRLib.networks.davsr import DAVSR, PLANES, in_plane_pair, in_plane_prediction, window_for
 
 from ..fixed_factor import FACTOR, absolute_error, card, crops
 from ..optimizers import muon_for_kernels

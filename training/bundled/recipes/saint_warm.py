@@ -1,9 +1,9 @@
 """Recipe of `saint_warm`: the released SAINT architecture, begun as an interpolation, taught by `universal`.
 
-This is this project's own training. The published recipe is :mod:`training.recipes.saint`. A step on all planes
-of a crop would take seconds, so the first stage sees some of them. The second stage learns in the settling
-steps, on a part of each crop. As the crops have different spacings, each step tells the network random ones:
-it need not know them for this factor, but it is told those of the user's scan.
+This is this project's own training. The published recipe is :mod:`training.recipes.saint`. A step on all
+planes of a crop would take seconds, so the first stage sees some of them. The second stage learns in the
+settling steps, on a part of each crop. Every step tells the network random spacings: at one factor, the right
+result does not depend on them, and it will be told those of the user's scan.
 """
 
 from __future__ import annotations
