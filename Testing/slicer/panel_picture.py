@@ -36,7 +36,7 @@ def grab(slicer, panel, path: Path, width: int) -> None:
 def test_the_panel_after_a_run(slicer, panel):
     panel._parameterNode.inputVolume = sys.modules["ThickToThinSRSlicer.sample_data"].loadSample()
     click(panel.ui.enhanceButton)
-    wait_until(slicer, lambda: background() is None, 300)
+    wait_until(slicer, lambda: background() is None, 420)
     click(panel.ui.sideBySideButton)
     grab(slicer, panel, PICTURE, 460)
 
