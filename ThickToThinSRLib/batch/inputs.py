@@ -50,8 +50,8 @@ def find_inputs(source: Path, target: Path, monitor: Monitor | None = None) -> l
     file of their own (``.mhd``), the result is a single file (``.mha``). The result of a DICOM series is a
     folder with the name of the folder that holds the series; if that folder also holds another input, a
     subfolder named by the series UID. A folder with a damaged DICOM file is listed as an input too: enhancing
-    it reports the error. Files that are not slices of a scan, and series that are no stacks of slices, or none
-    of CT, beside a CT scan of the same study are left out.
+    it reports the error. Left out are files that are not slices of a scan and, beside a CT scan of the same
+    study, series that are no stacks of slices or none of CT.
 
     Parameters
     ----------
