@@ -1,4 +1,4 @@
-"""What a NIfTI header, of version 1 or 2, says; values that the standard does not know are refused, not interpreted."""
+"""What a NIfTI header of version 1 or 2 says; what the standard does not know is refused, not interpreted."""
 
 from __future__ import annotations
 
