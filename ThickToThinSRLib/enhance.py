@@ -29,7 +29,7 @@ from .monitor import Monitor
 from .settings import Settings
 from .volume import Volume, cast, through_plane_axis
 
-# Metres or micrometres taken for millimetres, or the reverse; no scan of a person has voxels as large or small.
+# Metres or micrometres taken for millimetres; no scan of a person has voxels as large or as small.
 _SMALLEST_SPACING, _LARGEST_SPACING = 0.01, 100.0
 
 
