@@ -29,8 +29,8 @@ from .monitor import Monitor
 from .settings import Settings
 from .volume import Volume, cast, through_plane_axis
 
-# Centimetres or metres taken for millimetres; no scan of a person has slices as far apart.
-_LARGEST_SPACING = 100.0
+# Metres or micrometres taken for millimetres; no scan of a person has voxels as large or as small.
+_SMALLEST_SPACING, _LARGEST_SPACING = 0.01, 100.0
 
 
 def enhance_file(
@@ -295,9 +295,9 @@ def plan_for(
 def _check_slices(volume: Volume, axis: int) -> None:
     """Refuse what is no stack of slices of a person: a single one, or lengths in a wrong unit."""
     name, spacing = volume.source.get("name", "the input"), volume.spacing
-    if max(spacing) > _LARGEST_SPACING:
+    if not all(_SMALLEST_SPACING <= value <= _LARGEST_SPACING for value in spacing):
         what = f"slices every {spacing[axis]:g} mm"
-        if spacing[axis] <= _LARGEST_SPACING:
+        if _SMALLEST_SPACING <= spacing[axis] <= _LARGEST_SPACING:
             what = f"voxels of {' x '.join(f'{value:g}' for value in spacing)} mm"
         raise UserError(f"{name}: {what}: the unit or the spacing in its header is wrong; mend it there")
     count = volume.voxels.shape[2 - axis]
