@@ -2,8 +2,9 @@
 
 ``python -m training.domain_gap RECIPE --data DIR --output OUT [--device D] [--set key=value ...]`` makes
 pseudo pairs from the thin scans of real pairs, trains the recipe once on the real and once on the pseudo
-pairs, and measures both on the real and on the pseudo test cases: ``OUT/table.md``, ``OUT/gap.png`` and both
-benchmarks. The same command, given again, continues where it was interrupted. Works under torchrun.
+pairs, and measures both on the real and on the pseudo test cases: ``OUT/table.md`` (PSNR, SSIM and p values),
+``OUT/gap.png`` and both benchmarks. DIR must have been prepared by ``python -m training.prepare``. The same
+command, given again, continues where it was interrupted. Works under torchrun.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from .command import run
 from .data.arrays import write_index, write_pair
 from .data.cases import INDEX, Case, cases_of, find_cases
 from .data.pseudo import pseudo_pair
+from .job import check_crops
 from .ranks import joined
 from .recipes import NAMES, find_recipe
 from .resuming import RUN_FILE
@@ -96,7 +98,10 @@ def domain_gap(request: GapRequest) -> None:
     UserError
         As training and benchmark do. If cases could not be measured, the table is written first.
     """
-    _make_pseudo_pairs(request)
+    cases = _prepared_cases(request.data)
+    training_cases = [case for case in cases if case.split == "train"]
+    check_crops(find_recipe(request.recipe).changed(request.assignments), training_cases)
+    _make_pseudo_pairs(request, cases)
     for kind in KINDS:
         run_folder = request.run_of(kind)
         resume = (run_folder / RUN_FILE).is_file()
@@ -112,12 +117,16 @@ def domain_gap(request: GapRequest) -> None:
         raise UserError("; ".join(faults))
 
 
-def _make_pseudo_pairs(request: GapRequest) -> None:
-    """Pseudo pairs of all thin scans, by the first process; the others wait for it."""
-    layout, cases = find_cases(request.data)
+def _prepared_cases(data: Path) -> list[Case]:
+    layout, cases = find_cases(data)
     if layout != "prepared":
-        raise UserError(f"{request.data}: prepare it first (python -m training.prepare)")
-    cases_of(request.data, "test")
+        raise UserError(f"{data}: prepare it first (python -m training.prepare folder {data} PREPARED)")
+    cases_of(data, "test")
+    return cases
+
+
+def _make_pseudo_pairs(request: GapRequest, cases: list[Case]) -> None:
+    """Pseudo pairs of all thin scans, by the first process; the others wait for it."""
     target, fault = request.data_of("pseudo"), None
     ranks = joined(request.device)
     if ranks.first and not (target / INDEX).is_file():
