@@ -133,10 +133,10 @@ class Recipe:
     objective : callable, optional
         ``(network, loss)`` to a module ``(thick, thin, stage) -> (loss, prediction)``. Only for systems that
         are trained on more than the network's output against the truth.
-    published : tuple of float, optional
-        PSNR (dB) and SSIM in the RPLHR-CT paper.
+    published : str
+        PSNR (dB) and SSIM in the RPLHR-CT paper, with +- where the paper has it.
     parameters : str
-        Number of weights in the paper.
+        Number of weights in the paper, which is not always that of the released code.
     """
 
     name: str
@@ -146,7 +146,7 @@ class Recipe:
     arguments: dict[str, Any] = field(default_factory=dict)
     settings: TrainingSettings = field(default_factory=TrainingSettings)
     objective: Callable[[nn.Module, nn.Module], nn.Module] | None = None
-    published: tuple[float, float] | None = None
+    published: str = ""
     parameters: str = ""
 
     def changed(self, assignments: Iterable[str]) -> Recipe:

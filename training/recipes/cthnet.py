@@ -26,5 +26,4 @@ RECIPE = Recipe(
         validate_below=0.01,
         gradient_checkpointing=True,
     ),
-    parameters="10.606 M (code)",
 )
