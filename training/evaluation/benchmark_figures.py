@@ -96,15 +96,14 @@ def _time(results: Results, systems: Sequence[System]):
         label = fill(f"{system.title}{_millions(system.weights)}", 40)
         axes.plot([], [], "o", color=color, label=label)
     axes.margins(0.2)
-    names = axes.legend(fontsize=7, loc="lower left", bbox_to_anchor=(1, 0.5))
-    axes.add_artist(names)
+    figure.legend(fontsize=7, loc="outside right upper")
     sizes = [
         axes.scatter([], [], _area(count), "0.6", label=_millions(count)[2:] or "none")
         for count in (0, 1_000_000, 3_000_000, 10_000_000)
     ]
     axes.legend(
-        handles=sizes, title="weights", title_fontsize=7, fontsize=7, labelspacing=1.6, borderpad=1.2,
-        loc="upper left", bbox_to_anchor=(1, 0.48),
+        handles=sizes, title="weights", title_fontsize=7, fontsize=7, labelspacing=2.2, borderpad=1.5,
+        handletextpad=1.8, loc="lower right",
     )  # fmt: skip
     return figure
 
@@ -172,6 +171,8 @@ def _crops(results: Results):
             if row == 0:
                 axes.set_title(fill(name, 30), fontsize=8)
             if column == 0:
-                label = f"{plane}\n{_WINDOWS[plane][0]}\n{low:g} to\n{high:g} HU"
+                label = f"{plane}\n{_WINDOWS[plane][0]}"
                 axes.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=7)
+    windows = [f"{name}: {low:g} to {high:g} HU" for name, (low, high) in dict(_WINDOWS.values()).items()]
+    figure.suptitle(f"windows, {', '.join(windows)}", fontsize=8)
     return figure
