@@ -122,7 +122,7 @@ class Fit:
         loss, psnr, cubic = (total / self.length.steps_per_epoch for total in state.sums)
         state.sums = [0.0] * 3
         scores = None
-        if epoch % settings.validate_every == 0:
+        if (epoch - 1) % settings.validate_every == 0:
             if loss < settings.validate_below:
                 scores = self._validate()
             self._update_schedule(loss, scores, epoch)

@@ -20,6 +20,8 @@ from ThickToThinSRLib.io.reading import read_input
 from ThickToThinSRLib.io.volume_files import SUFFIXES
 from ThickToThinSRLib.volume import Volume, through_plane_axis
 
+from .headers import shape_in_headers
+
 SPLITS = ("train", "val", "test")
 INDEX = "index.json"
 
@@ -83,6 +85,10 @@ class Case:
             for volume, scale in zip(volumes, scales, strict=True)
         )
         return ScanPair(thick, thin, scales)
+
+    def thick_shape(self) -> tuple[int, int, int] | None:
+        """Thick slices, rows and columns according to the headers alone; None if they cannot be read."""
+        return tuple(self.geometry["thick"]["shape"]) if self.geometry else shape_in_headers(self.thick)
 
     def _files(self):
         return ("thick", self.thick), ("thin", self.thin)
