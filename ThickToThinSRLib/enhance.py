@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ from .methods.registry import METHODS
 from .methods.request import Request
 from .monitor import Monitor
 from .settings import Settings
+from .trust.noise import restore_noise
 from .volume import Volume, cast, through_plane_axis
 
 # Centimetres or metres taken for millimetres; no scan of a person has slices as far apart.
@@ -118,6 +119,7 @@ def enhance_volume(volume: Volume, settings: Settings, monitor: Monitor | None =
     for warning in find_warnings(plan.hu, plan.scale, plan.request.acquisition, trained):
         monitor.warn(warning)
     thin = METHODS[plan.method].enhance(plan.hu, plan.request, monitor)
+    noise = _restore_noise(thin, plan, monitor) if settings.noise == "restore" else None
     measured = consistency.measure(
         thin.slices_first(plan.request.axis),
         plan.hu.slices_first(plan.request.axis),
@@ -137,6 +139,7 @@ def enhance_volume(volume: Volume, settings: Settings, monitor: Monitor | None =
         "precision": monitor.facts.get("precision"),
         "straightening": volume.source.get("straightening"),
         "adaptation": monitor.facts.get("adaptation"),
+        "synthetic_noise": noise,
         "consistency_hu": measured and measured.as_dict(),
         "warnings": monitor.warnings,
         "notes": monitor.notes,
@@ -308,6 +311,23 @@ def describe_input(volume: Volume, understood: Understood) -> str:
         f"{understood.thickness.acquisition.thickness:g} mm ({understood.thickness.source}), intensity "
         f"{'HU' if understood.scale == 'hu' else '[0, 1]'}"
     )
+
+
+def _restore_noise(thin: Volume, plan: Plan, monitor: Monitor) -> dict | None:
+    """Add the noise of thin slices to `thin`, in place; what was added, for the provenance."""
+    request = plan.request
+    stacks = (volume.slices_first(request.axis) for volume in (thin, plan.hu))
+    restored = restore_noise(
+        *stacks, request.acquisition, request.target_spacing, request.settings.noise_seed, monitor
+    )
+    if restored is None:
+        monitor.warn("no noise was added: there is no smooth tissue in which to measure the input's noise")
+        return None
+    monitor.note(
+        f"noise synthesised (seed {restored.seed}): the input's is {restored.thick_hu:g} HU, that of thin "
+        f"slices {restored.thin_hu:g} HU; {restored.added_hu:g} HU were added"
+    )
+    return asdict(restored)
 
 
 def _to_unit_in_place(thin: Volume, dtype: np.dtype) -> Volume:

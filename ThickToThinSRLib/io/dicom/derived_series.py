@@ -155,7 +155,8 @@ def _series_attributes(source: Dataset, report: dict) -> Dataset:
         setattr(shared, f"{kind}Time", now.strftime("%H%M%S"))
     shared.DerivationDescription = derivation_description(report)
     shared.DerivationCodeSequence = Sequence([_code("113085", "Spatial resampling")])
-    shared.ImageComments = f"{_kind(report)}; {WARNING}"
+    noise = "; synthetic noise" if report.get("synthetic_noise") else ""
+    shared.ImageComments = f"{_kind(report)}{noise}; {WARNING}"
     machine = Dataset()
     machine.PurposeOfReferenceCodeSequence = Sequence([_code("109102", "Processing Equipment")])
     machine.Manufacturer, machine.ManufacturerModelName = "ThickToThinSR", "thicktothin"
@@ -187,6 +188,8 @@ def _kind(report: dict) -> str:
 def series_description(source: str | None, report: dict) -> str:
     """At most 64 characters (VR LO): what is new and the warning first of all, then the source's."""
     made = f"{_kind(report)} {report['target_spacing_mm']:g} mm, {WARNING}"
+    if report.get("synthetic_noise"):  # both must fit into the 64 characters
+        made = f"{_kind(report)} {report['target_spacing_mm']:g} mm, synthetic noise, not for diagnosis"
     return f"{made}: {source}"[:64].rstrip() if source else made[:64]
 
 
@@ -199,6 +202,7 @@ def derivation_description(report: dict) -> str:
         f"{report['method']}, {weights}: slices every {report['target_spacing_mm']:g} mm from slices every "
         f"{report['spacing_mm']:g} mm, {report['thickness_mm']:g} mm thick ({report['thickness_from']}). "
         f"{_straightened(report)}"
+        f"{_noise(report)}"
         f"What lies between the measured slices is an estimate: research use, {WARNING}."
     )
     return words.encode("ascii", "replace").decode().replace("\\", "/")[:1024]
@@ -208,6 +212,11 @@ def _straightened(report: dict) -> str:
     done = report.get("straightening") or {}
     words = {"untilt": "Gantry tilt undone before. ", "resample_uneven": "Uneven slices resampled before. "}
     return "".join(word for name, word in words.items() if name in done)
+
+
+def _noise(report: dict) -> str:
+    noise = report.get("synthetic_noise")
+    return f"Synthetic noise was added (seed {noise['seed']}). " if noise else ""
 
 
 def _slice(thin: Volume, k: int, sources: list[_Source], series: Dataset, report: dict) -> Dataset:
