@@ -13,6 +13,7 @@ from . import __version__, consistency
 from .acquisition import Acquisition
 from .errors import AlreadyThin, UserError
 from .inference.memory import check_result_fits
+from .inspection.body_part import is_chest
 from .inspection.warnings import find_warnings
 from .intensity import resolve_intensity, to_hu, to_unit
 from .io.dicom.derived_series import check_modality, wants_series
@@ -22,13 +23,16 @@ from .io.reading import read_input
 from .io.replacing import check_free, replacing
 from .io.results import check_target, write_result
 from .io.temporary import sweep, sweep_temporary_place
+from .io.volume_files import write_volume, written_suffix
 from .methods.choices import Thickness, check_options, choose_method, choose_spacing, choose_thickness
 from .methods.registry import METHODS
 from .methods.request import Request
 from .monitor import Monitor
 from .settings import Settings
 from .trust.noise import restore_noise
-from .volume import Volume, cast, through_plane_axis
+from .trust.support import largest_unsupported
+from .trust.uncertainty import expected_error, mean_by_tissue
+from .volume import Volume, cast, refined, through_plane_axis
 
 # Centimetres or metres taken for millimetres; no scan of a person has slices as far apart.
 _LARGEST_SPACING = 100.0
@@ -77,23 +81,39 @@ def enhance_file(
     weights, asked = settings.save_weights, settings.for_provenance()
     if weights is not None:
         check_free(weights, overwrite, source)
+    if settings.uncertainty is not None:
+        written_suffix(settings.uncertainty)
+        check_free(settings.uncertainty, overwrite, source)
+        if settings.uncertainty.resolve() == target.resolve():
+            raise UserError(f"{target}: {{uncertainty}} needs another name than the result", "uncertainty")
     try:
         volume = read_input(source, series, settings.nifti, monitor, repairs_of(settings))
         if wants_series(source, target):
             check_modality(volume.source.get("modality"), str(source))
-        # Adapted weights appear with the result or not at all.
-        with nullcontext() if weights is None else replacing(weights, ".safetensors") as temporary:
-            thin, report = enhance_volume(volume, replace(settings, save_weights=temporary), monitor)
+        # Adapted weights and expected errors appear with the result or not at all.
+        with (
+            nullcontext() if weights is None else replacing(weights, ".safetensors") as temporary,
+            _beside(settings.uncertainty) as uncertainty,
+        ):
+            given = replace(settings, save_weights=temporary, uncertainty=uncertainty)
+            thin, report = enhance_volume(volume, given, monitor)
             monitor.check()
             report = {"input": str(source), "output": str(target), "asked": asked, **report}
             if weights is not None:
                 report["adapted_weights"] = str(weights)
+            if settings.uncertainty is not None:
+                report["uncertainty"] = str(settings.uncertainty)
             write_result(thin, source, target, report, monitor)
     except MemoryError as error:
         raise UserError(
             f"{source}: not enough memory for the result; choose a larger {{spacing}}", "spacing"
         ) from error
     return report
+
+
+def _beside(path: Path | None):
+    """A temporary file that takes the place of the volume file `path`, if one is asked for."""
+    return nullcontext() if path is None else replacing(path, written_suffix(path))
 
 
 def repairs_of(settings: Settings) -> Repairs:
@@ -118,13 +138,15 @@ def enhance_volume(volume: Volume, settings: Settings, monitor: Monitor | None =
     trained = weights.card.get("trained", {}) if weights else None
     for warning in find_warnings(plan.hu, plan.scale, plan.request.acquisition, trained):
         monitor.warn(warning)
+    if weights is not None and not is_chest(plan.hu, plan.request.axis):
+        monitor.note("the weights were trained on chests, and this scan does not look like one")
     thin = METHODS[plan.method].enhance(plan.hu, plan.request, monitor)
+    expected = None if settings.uncertainty is None else _write_expected_error(thin, plan, monitor)
     noise = _restore_noise(thin, plan, monitor) if settings.noise == "restore" else None
-    measured = consistency.measure(
-        thin.slices_first(plan.request.axis),
-        plan.hu.slices_first(plan.request.axis),
-        plan.request.acquisition,
-        plan.request.target_spacing,
+    stacks = _stacks(thin, plan)
+    measured = consistency.measure(*stacks, plan.request.acquisition, plan.request.target_spacing)
+    unsupported = largest_unsupported(
+        *stacks, plan.request.acquisition, plan.request.target_spacing, _pixel(thin, plan)
     )
     if plan.scale == "unit":
         thin = _to_unit_in_place(thin, volume.voxels.dtype)
@@ -139,7 +161,9 @@ def enhance_volume(volume: Volume, settings: Settings, monitor: Monitor | None =
         "precision": monitor.facts.get("precision"),
         "straightening": volume.source.get("straightening"),
         "adaptation": monitor.facts.get("adaptation"),
+        "expected_error_hu": expected,
         "synthetic_noise": noise,
+        "largest_unsupported": unsupported and unsupported.as_dict(),
         "consistency_hu": measured and measured.as_dict(),
         "warnings": monitor.warnings,
         "notes": monitor.notes,
@@ -313,12 +337,36 @@ def describe_input(volume: Volume, understood: Understood) -> str:
     )
 
 
+def _stacks(thin: Volume, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
+    """Slices of result and input, in HU."""
+    return thin.slices_first(plan.request.axis), plan.hu.slices_first(plan.request.axis)
+
+
+def _pixel(thin: Volume, plan: Plan) -> float:
+    return float(np.mean([spacing for axis, spacing in enumerate(thin.spacing) if axis != plan.request.axis]))
+
+
+def _write_expected_error(thin: Volume, plan: Plan, monitor: Monitor) -> dict:
+    """Write the expected error of each voxel; its mean by tissue, for the provenance."""
+    request = plan.request
+    slices, thick = _stacks(thin, plan)
+    error = expected_error(slices, thick, request.acquisition, request.target_spacing, plan.method, monitor)
+    means = mean_by_tissue(error, slices)
+    write_volume(refined(plan.hu, request.axis, request.target_spacing, error), request.settings.uncertainty)
+    told = ", ".join(f"{tissue} {mean:g} HU" for tissue, mean in means.items())
+    monitor.say(f"expected error: {told}")
+    return means
+
+
 def _restore_noise(thin: Volume, plan: Plan, monitor: Monitor) -> dict | None:
     """Add the noise of thin slices to `thin`, in place; what was added, for the provenance."""
     request = plan.request
-    stacks = (volume.slices_first(request.axis) for volume in (thin, plan.hu))
     restored = restore_noise(
-        *stacks, request.acquisition, request.target_spacing, request.settings.noise_seed, monitor
+        *_stacks(thin, plan),
+        request.acquisition,
+        request.target_spacing,
+        request.settings.noise_seed,
+        monitor,
     )
     if restored is None:
         monitor.warn("no noise was added: there is no smooth tissue in which to measure the input's noise")

@@ -122,6 +122,15 @@ class Settings:
         parse=int,
         metavar="N",
     )
+    uncertainty: Path | None = _option(
+        help="write the expected absolute error of each voxel in HU to this volume file",
+        group="result",
+        parse=_path,
+        metavar="FILE",
+        methods=("consistent", "universal"),
+        in_result=False,
+        for_many=False,
+    )
     thickness: float | str | None = _option(
         help="slice thickness; larger than the spacing where slices overlap; estimate: what the scan itself "
         "shows, to a fifth or so (default: what DICOM says, else the spacing)",

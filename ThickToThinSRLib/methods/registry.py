@@ -53,7 +53,7 @@ class Method:
     @property
     def learns(self) -> bool:
         """Whether anything in it was trained, or is trained on the scan."""
-        return self.network is not None or bool(self.options)
+        return self.network is not None or any(OPTIONS[name].group == "adaptation" for name in self.options)
 
 
 METHODS: dict[str, Method] = {

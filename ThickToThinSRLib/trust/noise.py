@@ -24,7 +24,7 @@ from ..acquisition import Acquisition
 from ..interpolation import linear_matrix, slabs
 from ..monitor import Monitor
 from ..volume import cast
-from .noise_estimate import SliceNoise, estimate_noise, noise_amplitude, strengths
+from .noise_estimate import SliceNoise, between, estimate_noise, noise_amplitude, strengths
 
 # Shares of a slice's own noise and of its neighbours': neighbours then correlate by 0.51. In five chest scans
 # of four scanners with contiguous slices of 1 and 1.25 mm, and overlapping ones, it was 0.31 to 0.56: the
@@ -134,8 +134,13 @@ class _Fields:
         self.to_slices = model.to_slices
         rows, columns = thick.shape[1:]
         self.amplitude = noise_amplitude(noise.spectrum, rows, columns)
-        self.rows, self.columns = _between(noise.at_rows, rows), _between(noise.at_columns, columns).T
-        along = _between(noise.at_slices, len(thick)) @ noise.strength.reshape(len(noise.strength), -1)
+        self.rows, self.columns = (
+            between(noise.at_rows, np.arange(rows)),
+            between(noise.at_columns, np.arange(columns)).T,
+        )
+        along = between(noise.at_slices, np.arange(len(thick))) @ noise.strength.reshape(
+            len(noise.strength), -1
+        )
         strength = model.ratio * (self.to_slices @ along)
         self.strength = strength.reshape(-1, *noise.strength.shape[1:]).astype(np.float32)
         self.lowest = thick.min()
@@ -175,13 +180,6 @@ class _Fields:
         return (self.thick[around] <= self.lowest).all(axis=0)
 
 
-def _between(at: np.ndarray, count: int) -> np.ndarray:
-    """Linear interpolation from values at `at` to 0 .. `count` - 1, constant beyond: (count, len(at))."""
-    places = np.arange(count)
-    columns = [np.interp(places, at, unit) for unit in np.eye(len(at))]
-    return np.stack(columns, axis=1).astype(np.float32)
-
-
 def _missing_share(thin: np.ndarray, noise: SliceNoise, model: _Model) -> np.float32:
     """How strong n has to be for the result's noise to become that of thin slices, relative to w.
 
@@ -189,7 +187,7 @@ def _missing_share(thin: np.ndarray, noise: SliceNoise, model: _Model) -> np.flo
     neighbours, and sharpening amplifies it.
     """
     chosen = np.unique(np.linspace(0, len(thin) - 1, _COMPARED).round().astype(int))
-    along = _between(noise.at_slices, model.to_slices.shape[1])
+    along = between(noise.at_slices, np.arange(model.to_slices.shape[1]))
     thick = np.tensordot(model.to_slices[chosen].astype(np.float32) @ along, noise.strength, axes=1)
     ratios = strengths(thin[chosen], noise.spectrum) / thick
     held = float(np.nanmedian(ratios)) ** 2

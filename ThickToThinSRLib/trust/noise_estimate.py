@@ -73,13 +73,18 @@ def estimate_noise(slices: np.ndarray) -> SliceNoise | None:
     return SliceNoise(spectrum, filled.astype(np.float32), chosen, at_rows, at_columns)
 
 
+def between(at: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Linear interpolation from values at `at` to `places`, constant beyond: (places, at), float32."""
+    return np.stack([np.interp(places, at, unit) for unit in np.eye(len(at))], axis=1).astype(np.float32)
+
+
 def strengths(slices: np.ndarray, spectrum: np.ndarray) -> np.ndarray:
     """Noise of blocks of 16 x 16 pixels, HU; not a number where there is none."""
     return _low_quantile(_residues(slices)) / _bias(spectrum)
 
 
 def noise_amplitude(spectrum: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """Filter of noise of strength 1 in the half plane of :func:`scipy.fft.rfft2`: (rows, columns // 2 + 1)."""
+    """Filter that makes noise of strength 1, for :func:`scipy.fft.irfft2`: (rows, columns // 2 + 1)."""
     vertical, horizontal = fft.fftfreq(rows)[:, None], fft.fftfreq(columns)[None]
     power = np.interp(np.hypot(vertical, horizontal), FREQUENCIES, spectrum)
     half = np.interp(np.hypot(vertical, fft.rfftfreq(columns)[None]), FREQUENCIES, spectrum)

@@ -1,0 +1,1 @@
+COEFFICIENTS = {"consistent": {}, "universal": {}}
