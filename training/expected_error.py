@@ -21,13 +21,13 @@ from ThickToThinSRLib.acquisition import Acquisition, simulate
 from ThickToThinSRLib.enhance import enhance_volume
 from ThickToThinSRLib.io.reading import read_input
 from ThickToThinSRLib.settings import Settings
-from ThickToThinSRLib.trust.uncertainty import FEATURES, ErrorFeatures, halved
+from ThickToThinSRLib.trust.uncertainty import DEPARTURE, FEATURES, LOGARITHMS, NOISE, ErrorFeatures, halved
 from ThickToThinSRLib.volume import Volume
 
 # Thickness and spacing in thin slices.
 PROTOCOLS = ((5, 5), (5, 2.5), (3, 3), (3, 2))
 REGION = (51, 160, 256)  # slices, rows, columns in the middle of a scan
-_HIDDEN, _STEPS, _BATCH, _RATE = 16, 3000, 4096, 1e-2
+_HIDDEN, _STEPS, _BATCH, _RATE = 16, 1000, 4096, 3e-3
 _END = 5
 
 
@@ -42,7 +42,7 @@ class Case:
     protocol : tuple of float
         Thickness and spacing in thin slices.
     method : str
-    features : ndarray, shape (N, 10, h, w)
+    features : ndarray, shape (N, 8, h, w)
         See :class:`ErrorFeatures`.
     error : ndarray, shape (N, h, w)
         Mean absolute error of 2 x 2 pixels, HU.
@@ -101,13 +101,17 @@ def fit(found: list[Case], seed: int = 0) -> dict[str, list]:
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    rows = [(case.features.swapaxes(0, 1).reshape(FEATURES, -1), case.error.ravel()) for case in found]
-    hidden = torch.nn.Linear(FEATURES, _HIDDEN)
-    direct = torch.nn.Linear(FEATURES, 1)
+    rows = []
+    for case in found:
+        features, error = case.features.swapaxes(0, 1).reshape(FEATURES, -1), case.error.ravel()
+        padding = features[DEPARTURE] <= features[DEPARTURE].min() + 1e-6
+        rows.append((features[:, ~padding], error[~padding]))
+    hidden = torch.nn.Linear(FEATURES - 1, _HIDDEN)
+    direct = torch.nn.Linear(FEATURES - 1, 1)
     output = torch.nn.Linear(_HIDDEN, 1, bias=False)
     torch.nn.init.zeros_(output.weight)
     torch.nn.init.zeros_(direct.weight)
-    torch.nn.init.constant_(direct.bias, 3.0)
+    torch.nn.init.constant_(direct.bias, 0.0)
     parameters = [p for layer in (hidden, direct, output) for p in layer.parameters()]
     optimizer = torch.optim.Adam(parameters, _RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, _STEPS)
@@ -117,8 +121,10 @@ def fit(found: list[Case], seed: int = 0) -> dict[str, list]:
             chosen = rng.integers(len(error), size=max(64, _BATCH // len(rows)))
             batch.append((features[:, chosen], error[chosen]))
         x = torch.from_numpy(np.concatenate([part for part, _ in batch], axis=1).T)
+        noise = x[:, NOISE]
+        x = torch.cat([x[:, :NOISE], x[:, NOISE + 1 :]], dim=1)
         y = torch.from_numpy(np.concatenate([part for _, part in batch]))
-        logarithm = (output(torch.relu(hidden(x))) + direct(x))[:, 0].clamp(-0.7, 7.6)
+        logarithm = ((output(torch.relu(hidden(x))) + direct(x))[:, 0] + noise).clamp(*LOGARITHMS)
         loss = (logarithm + y * torch.exp(-logarithm)).mean()
         optimizer.zero_grad()
         loss.backward()

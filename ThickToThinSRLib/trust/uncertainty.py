@@ -21,8 +21,11 @@ from .noise_estimate import between, estimate_noise
 # The methods whose errors were measured.
 METHODS = tuple(COEFFICIENTS)
 # Numbers that describe a voxel, see `ErrorFeatures.at`.
-FEATURES = 10
-_LEAST, _MOST = 0.5, 2000.0  # HU
+FEATURES = 8
+LOGARITHMS = (-0.7, 7.6)  # limits of the prediction: 0.5 and 2000 HU
+_LEAST_NOISE = 4.0  # HU
+# Which of the features are the departure from a straight line and the logarithm of the noise.
+DEPARTURE, NOISE = 3, 4
 # Ranges of slice spacing (mm) and thickness / spacing in the fit; outside, the nearest value.
 _SPACINGS, _RATIOS = (1.5, 6.5), (0.9, 2.1)
 
@@ -78,7 +81,7 @@ class ErrorFeatures:
         self.constant = np.array([np.log(spacing / 3), ratio - 1.5], np.float32)
 
     def at(self, index: int, plane: np.ndarray) -> np.ndarray:
-        """Features of thin slice `index`, which is `plane` (rows, columns): (10, rows / 2, columns / 2)."""
+        """Features of thin slice `index`, which is `plane` (rows, columns): (8, rows / 2, columns / 2)."""
         straight = _mixed(self.thick, self.to_thin[index])
         departure = _smooth(halved(np.abs(plane - straight)))
         magnitudes = (
@@ -86,15 +89,15 @@ class ErrorFeatures:
             _mixed(self.bends, self.to_bends[index]),
             _mixed(self.slopes, self.to_thin[index]),
             departure,
-            _mixed(self.noise, self.to_thin[index]),
         )
-        level = np.clip(_mixed(self.levels, self.to_thin[index]), -1024, 1000)
-        features = np.empty((FEATURES, *level.shape), np.float32)
+        noise = np.maximum(_mixed(self.noise, self.to_thin[index]), _LEAST_NOISE)
+        features = np.empty((FEATURES, *noise.shape), np.float32)
+        # Errors grow in proportion to what they come from: the regression sees multiples of the noise.
         for row, magnitude in zip(features, magnitudes, strict=False):
-            np.log(magnitude / 10 + 0.3, out=row)
-        features[5], features[6] = level / 500, np.square(level / 500 + 0.6)
-        features[7] = 4 * self.distance[index] - 1
-        features[8:] = self.constant[:, None, None]
+            np.log(magnitude / noise + 0.3, out=row)
+        np.log(noise, out=features[4])
+        features[5] = 4 * self.distance[index] - 1
+        features[6:] = self.constant[:, None, None]
         return features
 
 
@@ -150,15 +153,16 @@ def mean_by_tissue(error: np.ndarray, thin: np.ndarray) -> dict[str, float]:
 
 
 def predict(features: np.ndarray, coefficients: dict) -> np.ndarray:
-    """The regression: one hidden layer, whose output is the logarithm of the error in HU."""
+    """The regression: one hidden layer; its output is the logarithm of the error in multiples of noise."""
     weights = {name: np.asarray(values, np.float32) for name, values in coefficients.items()}
     flat = features.reshape(FEATURES, -1)
-    hidden = weights["hidden"] @ flat
+    relative = np.delete(flat, NOISE, axis=0)
+    hidden = weights["hidden"] @ relative
     hidden += weights["offset"][:, None]
     np.maximum(hidden, 0.0, out=hidden)
-    logarithm = weights["output"] @ hidden + weights["direct"] @ flat + weights["constant"]
-    limits = np.log([_LEAST, _MOST])
-    return np.exp(np.clip(logarithm, *limits)).reshape(features.shape[1:])
+    logarithm = weights["output"] @ hidden + weights["direct"] @ relative + weights["constant"]
+    logarithm += flat[NOISE]
+    return np.exp(np.clip(logarithm, *LOGARITHMS)).reshape(features.shape[1:])
 
 
 def halved(plane: np.ndarray) -> np.ndarray:
