@@ -109,8 +109,9 @@ def nodules(acquisition: Acquisition, methods, seeds) -> None:
         label = f"{kind}, {SIZES[size][0]:g} to {SIZES[size][1]:g} mm"
         core, contrast = np.mean([entry[3:] for entry in entries], axis=0)
         print(
-            f"| {label} | {name} | {len(entries)} | {100 * (1 - there.mean()):.0f} % | {error.mean():+.0f} % | "
-            f"{np.abs(error).mean():.0f} % | {across.mean():.2f} mm | {core:.0f} | {contrast:.1f} |",
+            f"| {label} | {name} | {len(entries)} | {100 * (1 - there.mean()):.0f} % | "
+            f"{error.mean():+.0f} % | {np.abs(error).mean():.0f} % | {across.mean():.2f} mm | {core:.0f} | "
+            f"{contrast:.1f} |",
             flush=True,
         )
 

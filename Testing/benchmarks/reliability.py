@@ -1,8 +1,8 @@
 """Expected against measured error on patients left out of the fit, by decile, region and protocol.
 
 ``python -m Testing.benchmarks.reliability THIN [THIN ...] --leave-out NAME [NAME ...] --checkpoint WEIGHTS
-[--picture PNG]``: for each name the regression is fitted to all other scans and judged on that one. The weights
-must not have seen the scans left out. A ratio of 1 means that voxels of which an error was expected have it.
+[--picture PNG]``: for each name the regression is fitted to all other scans and judged on that one. The
+weights must not have seen the scans left out. A ratio of 1 means that the error expected is the one there is.
 """
 
 from __future__ import annotations

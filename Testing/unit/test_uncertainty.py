@@ -46,7 +46,7 @@ def test_it_grows_with_the_distance_from_slices_at_edges_and_with_thickness(thin
     at, between = expected[distance == 0].mean(), expected[distance > 0.3].mean()
     assert between > 1.1 * at
     assert judged(thin, 3, 3, method)[0].mean() < 0.9 * expected.mean()
-    edges = np.abs(np.diff(thin.voxels.astype(float), axis=0))[4:4 + len(expected)] > 150
+    edges = np.abs(np.diff(thin.voxels.astype(float), axis=0))[4 : 4 + len(expected)] > 150
     assert expected[edges].mean() > 2 * expected[~edges].mean()
 
 
@@ -55,9 +55,7 @@ def test_it_is_the_mean_error_of_voxels_that_look_alike(thin, method):
     """On an anatomy that no fit and no weights have seen; tenths of the voxels by expected error."""
     expected, true, _ = judged(thin, 5, 5, method)
     order = np.argsort(expected, axis=None, kind="stable")
-    ratios = [
-        true.ravel()[part].mean() / expected.ravel()[part].mean() for part in np.array_split(order, 10)
-    ]
+    ratios = [true.ravel()[part].mean() / expected.ravel()[part].mean() for part in np.array_split(order, 10)]
     assert true.mean() / expected.mean() == pytest.approx(1, abs=0.3)
     assert all(0.5 < ratio < 2 for ratio in ratios)
     assert np.corrcoef(expected.ravel(), true.ravel())[0, 1] > 0.4
@@ -91,7 +89,8 @@ def test_any_axis_and_odd_sizes(thin):
     assert error.shape == straight.voxels.shape and error.dtype == np.int16
     assert halved(np.arange(15.0).reshape(3, 5)).tolist() == [[3, 5, 6.5], [10.5, 12.5, 14]]
     two = thick.voxels[:2]
-    assert expected_error(straight.voxels[:6], two, Acquisition(5, 5), 1.0, "consistent", Monitor()).shape[0] == 6
+    few = expected_error(straight.voxels[:6], two, Acquisition(5, 5), 1.0, "consistent", Monitor())
+    assert len(few) == 6 and few.max() > 0
 
 
 def test_means_by_tissue_leave_out_what_is_not_there():

@@ -1,7 +1,8 @@
-"""What lies outside the networks' HU window: there the interpolation stands.
+"""Outside the networks' HU range, the interpolated values are kept.
 
-In metal, dense contrast and padding values a network saw clipped values. Its result fades to the interpolated
-input over a narrow band of HU, and along the slices from each thick slice towards the next one.
+Networks read values clipped to [-1024, 2048] HU. For metal, dense contrast and padding values, their result
+is replaced by the interpolated input. The blend extends over a narrow band of HU, and along the slices from
+each thick slice to the next.
 """
 
 from __future__ import annotations
@@ -12,19 +13,19 @@ from ..intensity import outside_window
 
 
 def interpolation_share(measured: np.ndarray, spread: np.ndarray) -> np.ndarray:
-    """Share of the interpolation in thin voxels.
+    """Share of the interpolated input in each thin voxel.
 
     Parameters
     ----------
     measured : ndarray, shape (M, pixels)
         Thick slices in HU.
     spread : ndarray, shape (N, M)
-        Linear interpolation between the slices.
+        Matrix of the linear interpolation between the slices.
 
     Returns
     -------
     ndarray, shape (N, pixels), float32
-        0 where the network's result counts, 1 where the interpolation does.
+        0: only the network's result; 1: only the interpolation.
     """
     return np.clip(spread.astype(np.float32) @ outside_window(measured), 0.0, 1.0)
 
@@ -32,19 +33,26 @@ def interpolation_share(measured: np.ndarray, spread: np.ndarray) -> np.ndarray:
 def blend_interpolation(
     hu: np.ndarray, measured: np.ndarray, interpolate: np.ndarray, spread: np.ndarray
 ) -> np.ndarray:
-    """Blend thin columns (N, pixels) to the interpolated input, in place, where the input lies outside.
+    """Replace a network's result by the interpolated input where the input lies outside the HU range.
 
     Parameters
     ----------
+    hu : ndarray, shape (N, pixels)
+        Thin columns in HU; changed in place.
     measured, spread
         See :func:`interpolation_share`.
     interpolate : ndarray, shape (N, M)
-        The interpolation that takes over.
+        Matrix of the interpolation.
+
+    Returns
+    -------
+    ndarray
+        `hu`.
     """
-    touched = (outside_window(measured) > 0).any(axis=0)
-    if not touched.any():
+    affected = (outside_window(measured) > 0).any(axis=0)
+    if not affected.any():
         return hu
-    share = interpolation_share(measured[:, touched], spread)
-    interpolated = interpolate.astype(np.float32) @ measured[:, touched]
-    hu[:, touched] += share * (interpolated - hu[:, touched])
+    share = interpolation_share(measured[:, affected], spread)
+    interpolated = interpolate.astype(np.float32) @ measured[:, affected]
+    hu[:, affected] += share * (interpolated - hu[:, affected])
     return hu

@@ -1,9 +1,9 @@
-"""The method `sr4zct`: a network adapted to the scan corrects its coronal and sagittal planes.
+"""The method `sr4zct`: a network, which can adapt to the scan, corrects its coronal and sagittal planes.
 
 After "SR4ZCT: Self-supervised Through-plane Resolution Enhancement for CT Images with Arbitrary Resolution
-and Overlap" (Shi, Pelt, Batenburg, MLMI 2023). Unlike the paper's, planes are interpolated consistently with
-the slice profile instead of linearly, the network predicts what they lack, and the result agrees with the
-input.
+and Overlap" (Shi, Pelt, Batenburg, MLMI 2023). Unlike in the paper, planes are interpolated consistently with
+the slice profile instead of linearly, the network predicts the difference to the truth, and the result is
+made consistent with the input.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from .adaptation import adapt
 from .pairs import PlanePairs
 from .planes import CONDITIONS, RESIDUAL_SCALE, PlaneInterpolation, acquisition_channels, plane_input
 
-# Minutes of adaptation of untrained weights unless told otherwise. Trained ones are not adapted by default:
-# in-plane detail taught them nothing better about through-plane detail on the scans that were measured.
+# Default minutes of adaptation for untrained weights. Adaptation is off by default for trained ones: on the
+# scans that were measured, it improved nothing.
 _MINUTES_UNTRAINED = 10.0
-# Air around the body, where nothing is corrected; so many pixels of it are shown to the network, and widths
-# are rounded up to as many, so that few different ones occur.
+# Columns without voxels above _AIR_HU are air around the body and are not corrected. The network sees
+# _AIR_PIXELS of them on either side; widths are multiples of _AIR_PIXELS, so that few different widths occur.
 _AIR_HU, _AIR_PIXELS = -900.0, 32
 
 
 def enhance(volume: Volume, request: Request, monitor: Monitor) -> Volume:
-    """The consistent interpolation, corrected on coronal and sagittal planes by a network."""
+    """Interpolate consistently and correct the coronal and sagittal planes; for any spacing and overlap."""
     thick, settings = volume.slices_first(request.axis), request.settings
     network = _network(request)
     facts = {"network": network.name, "planes": settings.planes or "both"}
@@ -64,7 +64,7 @@ def pixels_of(volume: Volume, axis: int) -> tuple[float, float]:
 
 
 def _network(request: Request) -> torch.nn.Module:
-    """The network of the request's weights, or one to train from the start."""
+    """The network with the request's weights, or an untrained one."""
     if request.weights is not None:
         return request.weights.load()
     torch.manual_seed(0)
@@ -75,19 +75,19 @@ def _network(request: Request) -> torch.nn.Module:
 
 
 def _minutes(request: Request, network: torch.nn.Module, monitor: Monitor) -> float:
-    """How long to adapt where epochs do not say it.
+    """How long to adapt, unless a number of epochs is given.
 
     Raises
     ------
     UserError
-        If without any adaptation there is nothing to use, or nothing to save.
+        If adaptation is off, but the weights are untrained or adapted weights are to be saved.
     """
     settings, trained = request.settings, request.weights is not None
     minutes = settings.minutes
     if minutes is None:
         minutes = 0.0 if trained or settings.epochs is not None else _MINUTES_UNTRAINED
         if minutes:
-            monitor.note(f"adapting for {minutes:g} min, the default for weights that are not trained yet")
+            monitor.note(f"adapting for {minutes:g} min, the default for untrained weights")
     if not (minutes or settings.epochs):
         if not trained:
             raise UserError(
@@ -96,7 +96,7 @@ def _minutes(request: Request, network: torch.nn.Module, monitor: Monitor) -> fl
             )
         if settings.save_weights is not None:
             raise UserError(
-                "nothing is adapted, so there are no weights to save: give {minutes} or {epochs}",
+                "there are no adapted weights to save, because adaptation is off: give {minutes} or {epochs}",
                 *("minutes", "epochs"),
             )
     return minutes
@@ -105,7 +105,7 @@ def _minutes(request: Request, network: torch.nn.Module, monitor: Monitor) -> fl
 def _adapt(
     network: torch.nn.Module, volume: Volume, request: Request, minutes: float, monitor: Monitor
 ) -> dict:
-    """Adapt `network` in place to the scan; facts for the provenance."""
+    """Adapt `network` in place to the scan; returns facts for the provenance."""
     device = resolve_device(request.settings.device)
     network.to(device, memory_format=torch.channels_last)
     half = device.type == "cuda"
@@ -130,7 +130,7 @@ def _adapt(
 
 
 def _runner(network: torch.nn.Module, request: Request, monitor: Monitor) -> Runner:
-    """The network as :func:`predict_block` calls it."""
+    """The network, ready for :func:`predict_block`."""
     entry, settings = NETWORKS[network.name], request.settings
     conditioned = ConditionedNetwork(network)
     return Runner(conditioned, network.window, entry, settings.device, settings.precision, monitor)
@@ -145,7 +145,7 @@ def _correct(
     interpolate = PlaneInterpolation(acquisition, len(thick), count, target_spacing)
     spread = linear_matrix(len(thick), acquisition.spacing, count, target_spacing)
     thin = np.empty((count, *thick.shape[1:]), np.float32)
-    # Coronal planes hold the columns' axis, sagittal ones the rows'; the first pass also interpolates.
+    # The pixels of a coronal plane lie along a row of the slices, those of a sagittal plane along a column.
     passes = [("coronal", 1, pixels[1]), ("sagittal", 2, pixels[0])]
     passes = [entry for entry in passes if request.settings.planes in (None, "both", entry[0])]
     for number, (name, across, pixel) in enumerate(passes):
@@ -153,18 +153,18 @@ def _correct(
         if runner.window.depth > 1:
             description = acquisition_channels(count, acquisition, target_spacing, pixel)
         size, done = thick.shape[across], 0
-        # The middle first: what a runner decides by its first plane, it decides by the body, not by air.
+        # The middle first: the runner chooses the precision on its first plane, which should show the body.
         bands = slabs(count, size, thick.shape[3 - across])
         for band in sorted(bands, key=lambda b: abs(b.start + b.stop - size)):
-            where = (slice(None),) * across + (band,)
-            measured = np.moveaxis(thick[where], across, 0).astype(np.float32)  # (planes, M, pixels)
-            base = interpolate(torch.from_numpy(measured))
+            region = (slice(None),) * across + (band,)
+            thick_planes = np.moveaxis(thick[region], across, 0).astype(np.float32)  # (planes, M, pixels)
+            base = interpolate(torch.from_numpy(thick_planes))
             if number == 0:
-                thin[where] = np.moveaxis(base.numpy(), 0, across)
-            for index in middle_first(list(range(len(measured)))):
+                thin[region] = np.moveaxis(base.numpy(), 0, across)
+            for index in middle_first(list(range(len(thick_planes)))):
                 monitor.check()
-                correction = _predict(base[index], description, measured[index], runner)
-                correction *= 1.0 - interpolation_share(measured[index], spread)
+                correction = _predict(base[index], description, thick_planes[index], runner)
+                correction *= 1.0 - interpolation_share(thick_planes[index], spread)
                 thin[(slice(None),) * across + (band.start + index,)] += correction / len(passes)
                 done += 1
                 monitor.step(f"{name} planes", done, size)
@@ -172,31 +172,31 @@ def _correct(
 
 
 def _predict(
-    base: torch.Tensor, description: torch.Tensor | None, measured: np.ndarray, runner: Runner
+    base: torch.Tensor, description: torch.Tensor | None, thick_plane: np.ndarray, runner: Runner
 ) -> np.ndarray:
-    """The network's correction in HU of an interpolated plane (N, pixels); none in the air around."""
+    """The network's correction of an interpolated plane (N, pixels), in HU; 0 in the air around the body."""
     correction = np.zeros(base.shape, np.float32)
-    body = np.flatnonzero(measured.max(axis=0) > _AIR_HU)
+    body = np.flatnonzero(thick_plane.max(axis=0) > _AIR_HU)
     if not len(body):
         return correction
     first = max(0, int(body[0]) - _AIR_PIXELS)
     width = -(-(int(body[-1]) + _AIR_PIXELS - first) // _AIR_PIXELS) * _AIR_PIXELS
-    seen = slice(first, first + width)
-    block = plane_input(base[None, :, seen], description)[0].numpy()
-    every = WindowPlacement(0, len(block), slice(0, 1), 0, np.ones(1, np.float32))
-    predicted = predict_block(block, every, runner.window, "seamless", runner, lambda *_: None)
-    correction[:, seen] = predicted[0] / RESIDUAL_SCALE
+    columns = slice(first, first + width)
+    block = plane_input(base[None, :, columns], description)[0].numpy()
+    whole = WindowPlacement(0, len(block), slice(0, 1), 0, np.ones(1, np.float32))
+    predicted = predict_block(block, whole, runner.window, "seamless", runner, lambda *_: None)
+    correction[:, columns] = predicted[0] / RESIDUAL_SCALE
     return correction
 
 
 def _save(network: torch.nn.Module, volume: Volume, request: Request, facts: dict) -> None:
-    """Write the adapted weights to where the settings say."""
-    pixels, acquisition, before = pixels_of(volume, request.axis), request.acquisition, request.weights
+    """Write the adapted weights to the file in the settings."""
+    pixels, acquisition, initial = pixels_of(volume, request.axis), request.acquisition, request.weights
     card = {
         "title": f"SR4ZCT, {network.name} adapted to one scan",
         "version": "1",
         "licence": "as the scan's and that of the weights it started from",
-        "origin": before.card["title"] if before else "untrained weights",
+        "origin": initial.card["title"] if initial else "untrained weights",
         "adapted": facts,
         "trained": {
             "spacing": [acquisition.spacing] * 2,
@@ -206,6 +206,6 @@ def _save(network: torch.nn.Module, volume: Volume, request: Request, facts: dic
         },
         "limits": "for scans of the same protocol; not a medical device",
     }
-    arguments = before.arguments if before else {"channels": network.window.depth}
+    arguments = initial.arguments if initial else {"channels": network.window.depth}
     state = network.state_dict()
     save_network(request.settings.save_weights, state, network.name, arguments, network.window, card)

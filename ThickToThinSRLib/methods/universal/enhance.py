@@ -1,8 +1,8 @@
 """The method `universal`: a network corrects the consistent interpolation, slice by slice.
 
-Around each thick slice the network (:mod:`~ThickToThinSRLib.networks.universal`) gives a correction that is
-continuous along z; neighbouring slices' corrections fade into each other half way between them. The result
-is then made consistent with the input.
+Around each thick slice the network (:mod:`~ThickToThinSRLib.networks.universal`) predicts a correction that
+is continuous along z; the corrections of neighbouring slices fade into each other half way between them. The
+result is then made consistent with the input.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from ..request import Request
 from .adaptation import adapt
 from .network_input import DIFFERENCE_UNIT, REACH, universal_input
 
-# Samples of the interpolation a thick spacing: those that the network reads lie on this grid.
+# Samples of the interpolation per thick slice spacing; the network reads some of them.
 _SAMPLES_PER_SPACING = 4
 
 
 def enhance(volume: Volume, request: Request, monitor: Monitor) -> Volume:
-    """Interpolate consistently and correct the result; any spacing and overlap."""
+    """Interpolate consistently and correct the result; for any spacing and overlap."""
     thick, acquisition = volume.slices_first(request.axis), request.acquisition
     network = request.weights.load()
     if request.settings.minutes:
@@ -46,14 +46,14 @@ def enhance(volume: Volume, request: Request, monitor: Monitor) -> Volume:
 
 
 def _adapt(network: torch.nn.Module, volume: Volume, request: Request, monitor: Monitor) -> None:
-    """Let the network learn from the scan itself for a while, and say what came of it."""
-    # Array axes run against index axes: rows come before columns.
+    """Adapt the network to the scan, and note the result."""
+    # The array axes are the index axes in reverse order, so the spacing of the rows comes first.
     rows, columns = (volume.spacing[index] for index in (2, 1, 0) if index != request.axis)
     minutes = request.settings.minutes
     network.to(resolve_device(request.settings.device))
     thick = volume.slices_first(request.axis)
     result = adapt(network, thick, (rows, columns), request.acquisition, minutes, monitor)
-    outcome = "kept" if result["kept"] else "not better: the weights stay as they were"
+    outcome = "adapted weights used" if result["kept"] else "no improvement: original weights used"
     monitor.note(
         f"adaptation: {result['steps']} steps; gain over the interpolation on held-out pairs "
         f"{result['before_db']:.2f} dB before, {result['after_db']:.2f} dB after; {outcome}"
@@ -75,7 +75,7 @@ def shares(slices: int, count: int, spacing: float, target_spacing: float) -> np
 
 
 def _runner(network: torch.nn.Module, volume: Volume, request: Request, monitor: Monitor) -> Runner:
-    """The network as :func:`predict_block` calls it, told of the acquisition."""
+    """The network with the description of this acquisition, ready for :func:`predict_block`."""
     acquisition, pixel = request.acquisition, pixel_size(volume, request.axis)
     description = describe_acquisition(acquisition.thickness, acquisition.spacing, pixel)
     entry, settings = NETWORKS["universal"], request.settings
@@ -84,7 +84,7 @@ def _runner(network: torch.nn.Module, volume: Volume, request: Request, monitor:
 
 
 def _interpolate(thick: np.ndarray, request: Request, monitor: Monitor) -> tuple[np.ndarray, np.ndarray]:
-    """The consistent interpolation at the target's slices and at the samples that the network reads."""
+    """The consistent interpolation at the thin slices, and at the samples that the network reads."""
     slices, rows, columns = thick.shape
     acquisition, target = request.acquisition, request.target_spacing
     count = slice_count(slices, acquisition.spacing, target)
@@ -97,9 +97,9 @@ def _interpolate(thick: np.ndarray, request: Request, monitor: Monitor) -> tuple
     samples = np.empty((sampled, rows, columns), np.float32)
     for band in slabs(max(count, sampled), rows, columns):
         monitor.check()
-        measured = slab_columns(thick, band)
-        thin[:, band] = to_target(measured).reshape(count, -1, columns)
-        samples[:, band] = to_samples(measured).reshape(sampled, -1, columns)
+        thick_columns = slab_columns(thick, band)
+        thin[:, band] = to_target(thick_columns).reshape(count, -1, columns)
+        samples[:, band] = to_samples(thick_columns).reshape(sampled, -1, columns)
         monitor.step("interpolation", band.stop, rows)
     return thin, samples
 
@@ -115,21 +115,25 @@ def _correct(
     """Add the network's correction to `thin`, in place."""
     window, spacing = runner.window, request.acquisition.spacing
     step = request.target_spacing / spacing
-    every = WindowPlacement(0, window.depth, slice(0, window.outputs), 0, np.ones(window.outputs, np.float32))
+    all_outputs = WindowPlacement(
+        0, window.depth, slice(0, window.outputs), 0, np.ones(window.outputs, np.float32)
+    )
     share = shares(len(thick), len(thin), spacing, request.target_spacing).astype(np.float32)
     offsets = np.rint(np.array(SAMPLES) * _SAMPLES_PER_SPACING).astype(int)
-    # The middle first: what a runner decides by its first tile, it decides by the body, not by air.
+    # The middle first: the runner chooses the precision on its first tile, which should show the body.
     for done, index in enumerate(middle_first(list(range(len(thick))))):
         near = np.clip(index + np.array(NEIGHBOURS), 0, len(thick) - 1)
         around = np.clip(_SAMPLES_PER_SPACING * index + offsets, 0, len(samples) - 1)
         channels = universal_input(thick[near].astype(np.float32), samples[around])
-        coefficients = predict_block(channels, every, window, "seamless", runner, lambda *_: monitor.check())
-        reached = np.flatnonzero(share[:, index])
-        position = torch.tensor(reached * step - index, dtype=torch.float32)
+        coefficients = predict_block(
+            channels, all_outputs, window, "seamless", runner, lambda *_: monitor.check()
+        )
+        corrected = np.flatnonzero(share[:, index])
+        position = torch.tensor(corrected * step - index, dtype=torch.float32)
         terms = cosine_series(position, window.outputs).numpy() * DIFFERENCE_UNIT
-        weights = terms * share[reached, index, None]
-        correction = (weights @ coefficients.reshape(window.outputs, -1)).reshape(-1, *channels.shape[1:])
-        # Where a slice or its neighbours lie outside the networks' window, the interpolation stands.
+        terms *= share[corrected, index, None]
+        correction = (terms @ coefficients.reshape(window.outputs, -1)).reshape(-1, *channels.shape[1:])
+        # Where the slice or a neighbour lies outside the networks' HU range, keep the interpolated values.
         correction *= 1.0 - outside_window(thick[near[1:4]].astype(np.float32)).max(axis=0)
-        thin[reached] += correction
+        thin[corrected] += correction
         monitor.step("network", done + 1, len(thick))
