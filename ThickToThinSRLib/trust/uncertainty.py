@@ -55,11 +55,10 @@ class ErrorFeatures:
         # Differences lie half way between slices, bends on all but the outer slices.
         self.to_gaps = between(np.arange(count - 1) + 0.5, places)
         self.to_bends = between(np.arange(1, count - 1), places) if count > 2 else self.to_gaps
-        self.levels, self.slopes, gaps, bends = [], [], [], []
+        self.slopes, gaps, bends = [], [], []
         planes = [np.asarray(plane, np.float32) for plane in thick[:2]]
         for index in range(count):
-            self.levels.append(halved(planes[0]))
-            self.slopes.append(_smooth(_slope(self.levels[-1])))
+            self.slopes.append(_smooth(_slope(halved(planes[0]))))
             if index + 1 < count:
                 gaps.append(_smooth(halved(np.abs(planes[1] - planes[0]))))
             if index + 2 < count:
@@ -68,9 +67,9 @@ class ErrorFeatures:
             del planes[0]
         self.gaps, self.bends = gaps, bends or gaps
         noise = estimate_noise(thick)
-        self.noise = np.zeros_like(self.levels)
+        self.noise = np.zeros_like(self.slopes)
         if noise is not None:
-            rows, columns = (2 * np.arange(size) + 0.5 for size in self.levels[0].shape)
+            rows, columns = (2 * np.arange(size) + 0.5 for size in self.slopes[0].shape)
             along = between(noise.at_slices, np.arange(count)) @ noise.strength.reshape(
                 len(noise.strength), -1
             )
