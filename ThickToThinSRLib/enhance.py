@@ -36,6 +36,9 @@ from .volume import Volume, cast, refined, through_plane_axis
 
 # Centimetres or metres taken for millimetres; no scan of a person has slices as far apart.
 _LARGEST_SPACING = 100.0
+NOT_A_CHEST = (
+    "this scan does not look like a chest; the weights that come with the program learned from chests"
+)
 
 
 def enhance_file(
@@ -168,7 +171,7 @@ def enhance_volume(
     for warning in find_warnings(plan.hu, plan.scale, plan.request.acquisition, training_range):
         monitor.warn(warning)
     if weights is not None and not is_chest(plan.hu, plan.request.axis):
-        monitor.note("the weights were trained on chests, and this scan does not look like one")
+        monitor.note(NOT_A_CHEST)
     thin = METHODS[plan.method].enhance(plan.hu, plan.request, monitor)
     expected = None if settings.uncertainty is None else _write_expected_error(thin, plan, monitor)
     noise = _restore_noise(thin, plan, monitor) if settings.noise == "restore" else None

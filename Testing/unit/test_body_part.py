@@ -6,14 +6,12 @@ import numpy as np
 import pytest
 
 from Testing.shared_data import shared
-from ThickToThinSRLib.enhance import enhance_volume
+from ThickToThinSRLib.enhance import NOT_A_CHEST, enhance_volume
 from ThickToThinSRLib.inspection.body_part import is_chest, lung_share
 from ThickToThinSRLib.io.reading import read_input
 from ThickToThinSRLib.phantom import thorax
 from ThickToThinSRLib.settings import Settings
 from ThickToThinSRLib.volume import Volume, through_plane_axis
-
-NOTE = "the weights were trained on chests, and this scan does not look like one"
 
 
 @pytest.mark.parametrize(
@@ -45,7 +43,7 @@ def test_lung_counts_whatever_the_axis_and_air_around_does_not():
 
 def test_the_note_is_for_methods_with_weights_only():
     water = Volume(np.full((5, 64, 64), 40, np.int16), (0.7, 0.7, 5.0))
-    assert NOTE in enhance_volume(water, Settings(method="universal"))[1]["notes"]
-    assert NOTE not in enhance_volume(water, Settings(method="consistent"))[1]["notes"]
+    assert NOT_A_CHEST in enhance_volume(water, Settings(method="universal"))[1]["notes"]
+    assert NOT_A_CHEST not in enhance_volume(water, Settings(method="consistent"))[1]["notes"]
     chest = thorax((2.0, 2.0, 5.0), z_range=(-60.0, -40.0))
-    assert NOTE not in enhance_volume(chest, Settings(method="universal"))[1]["notes"]
+    assert NOT_A_CHEST not in enhance_volume(chest, Settings(method="universal"))[1]["notes"]

@@ -21,8 +21,8 @@ _QUANTILE = 0.1
 _MOST_SLICES = 32
 _LEAST_HU = 0.3  # weaker residues are padding or rounding
 _PATCH = 32
-# Share of the patches of soft tissue, the smoothest, that make the spectrum. With more, anatomy is in it: so it
-# was in three scans (LIDC-IDRI-0314 and two of FUMPE), against true thin slices.
+# Share of the patches of soft tissue, the smoothest, that make the spectrum. With more, anatomy is in it, as
+# three scans (LIDC-IDRI-0314 and two of FUMPE) showed beside their true thin slices.
 _PATCHES = 0.02
 _FEWEST_PATCHES = 8
 _SOFT = (-200.0, 250.0)  # HU
