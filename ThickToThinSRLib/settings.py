@@ -24,6 +24,7 @@ PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 NIFTI_FORMS = ("sform", "qform")
 PLANES = ("both", "coronal", "sagittal")
 ADAPTED_NETWORKS = ("unet", "msd")
+NOISES = ("keep", "restore")
 _ON_OFF = {"on": True, "off": False}
 
 
@@ -107,6 +108,29 @@ class Settings:
         f"{DEFAULT_METHOD}); described below",
         group="result",
         metavar="NAME",
+    )
+    noise: str = _option(
+        "keep",
+        help="restore: add synthetic noise, as strong as that of thin slices, for measures that count voxels "
+        "below a threshold; averaged over the slice thickness it vanishes (default: keep)",
+        group="result",
+        choices=NOISES,
+    )
+    noise_seed: int = _option(
+        0,
+        help="with --noise restore: the same number gives the same noise (default 0)",
+        group="result",
+        parse=int,
+        metavar="N",
+    )
+    uncertainty: Path | None = _option(
+        help="write the expected absolute error of each voxel in HU to this volume file",
+        group="result",
+        parse=_path,
+        metavar="FILE",
+        methods=("consistent", "universal"),
+        in_result=False,
+        for_many=False,
     )
     thickness: float | str | None = _option(
         help="slice thickness; larger than the spacing if slices overlap; estimate: measure it in the scan, "
@@ -218,6 +242,8 @@ class Settings:
         for one, other in (("spacing", "factor"), ("minutes", "epochs")):
             if None not in (getattr(self, one), getattr(self, other)):
                 raise UserError(f"give either {{{one}}} or {{{other}}}, not both", one, other)
+        if self.noise_seed < 0:
+            raise UserError(f"{{noise_seed}} must be 0 or larger, not {self.noise_seed}", "noise_seed")
         if self.save_weights is not None and self.save_weights.suffix != ".safetensors":
             raise UserError(f"{self.save_weights}: the name of a weights file must end in .safetensors")
 
