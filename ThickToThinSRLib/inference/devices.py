@@ -45,6 +45,19 @@ def native_bfloat16() -> bool:
     return any(getattr(torch.cpu, name, bool)() for name in names)
 
 
+def keeps_volumes(device: torch.device) -> bool:
+    """Whether volumes stay on the device between two steps. On an Apple GPU nothing of it has been tried."""
+    return device.type == "cuda"
+
+
+def free_memory(device: torch.device) -> float:
+    """Bytes that are free on a GPU, with those that PyTorch keeps for itself."""
+    if device.type != "cuda":
+        return float("inf")
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + kept
+
+
 @contextlib.contextmanager
 def arithmetic(device: torch.device, precision: str):
     """Half precision by autocast, or true float32: without the TF32 rounding that GPUs do unasked."""

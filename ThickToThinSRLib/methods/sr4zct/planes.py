@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from ...acquisition import Acquisition, sampling_matrix
-from ...consistency import ConsistentInterpolation
 from ...intensity import HU_WINDOW, to_unit
 from ...interpolation import interpolation_matrix
 from ...volume import slice_count
@@ -42,40 +41,6 @@ def thick_matrix(rows: int, pixel: float, acquisition: Acquisition) -> np.ndarra
 def along_rows(matrix: np.ndarray | torch.Tensor, planes: torch.Tensor) -> torch.Tensor:
     """Apply a matrix (after, before) along the rows of planes (..., before, columns)."""
     return torch.as_tensor(matrix, dtype=planes.dtype, device=planes.device) @ planes
-
-
-class PlaneInterpolation:
-    """:class:`~ThickToThinSRLib.consistency.ConsistentInterpolation` of planes in torch.
-
-    Parameters
-    ----------
-    acquisition, thick_slices, thin_slices, target_spacing
-        See there.
-    device : torch.device
-        Where the planes are.
-    """
-
-    def __init__(self, acquisition: Acquisition, thick_slices, thin_slices, target_spacing, device="cpu"):
-        solved = ConsistentInterpolation(acquisition, thick_slices, thin_slices, target_spacing)
-        self.weights, self.solution = (
-            torch.from_numpy(matrix).to(device) for matrix in (solved.weights, solved.solution)
-        )
-        bounds = solved.below, solved.nearest, solved.above
-        self.bounds = [torch.from_numpy(indices).to(device) for indices in bounds]
-        self.passes = solved.passes
-        self.kept = slice(solved.margin, solved.margin + thin_slices)
-
-    def __call__(self, thick: torch.Tensor) -> torch.Tensor:
-        """Thick rows (..., M, columns) to thin rows (..., N, columns), float32 in HU."""
-        thin = self.solution @ thick
-        if self.passes:
-            below, nearest, above = (thick[..., indices, :] for indices in self.bounds)
-            low = torch.minimum(torch.minimum(below, above), nearest)
-            high = torch.maximum(torch.maximum(below, above), nearest)
-        for _ in range(self.passes):
-            thin = torch.clamp(thin, low, high)
-            thin = thin + self.solution @ (thick - self.weights @ thin)
-        return thin[..., self.kept, :]
 
 
 def acquisition_channels(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
-from ...intensity import HU_WINDOW
+from ...arrays import zeros
+from ...intensity import HU_WINDOW, to_unit
 
 # HU of one unit of the networks' scale, over how much finer differences are than values: the network sees
 # differences of slices and gives corrections in this unit. Unscaled it learns next to nothing.
@@ -14,21 +15,20 @@ _LARGEST_DIFFERENCE = 6.0
 REACH = 0.62
 
 
-def universal_input(slices: np.ndarray, samples: np.ndarray) -> np.ndarray:
+def universal_input(slices: Any, samples: Any) -> Any:
     """What the network reads around one thick slice, of HU: (10, H, W) float32.
 
     Parameters
     ----------
-    slices : ndarray, shape (5, H, W)
+    slices : ndarray or tensor, shape (5, H, W), float32
         The thick slice and its two neighbours on either side.
-    samples : ndarray, shape (5, H, W)
+    samples : ndarray or tensor, shape (5, H, W), float32
         The interpolation at ``networks.universal.SAMPLES`` around it.
     """
     centre = slices[2]
-    low, high = HU_WINDOW
-    channels = np.empty((len(slices) + len(samples), *centre.shape), np.float32)
-    channels[0] = np.clip((centre - low) / (high - low), 0.0, 1.0)
-    others = (*slices[:2], *slices[3:], *samples)
-    for channel, other in zip(channels[1:], others, strict=True):
-        np.clip((other - centre) / DIFFERENCE_UNIT, -_LARGEST_DIFFERENCE, _LARGEST_DIFFERENCE, out=channel)
+    channels = zeros((len(slices) + len(samples), *centre.shape), slices)
+    channels[0] = to_unit(centre).clip(0.0, 1.0)
+    for number, other in enumerate((*slices[:2], *slices[3:], *samples), 1):
+        difference = (other - centre) / DIFFERENCE_UNIT
+        channels[number] = difference.clip(-_LARGEST_DIFFERENCE, _LARGEST_DIFFERENCE)
     return channels
