@@ -23,8 +23,11 @@ from .monitor import Monitor
 # Of a slab; each core works on one. So many columns at a time stay in a core's cache with all that is made
 # from them.
 _SLAB_BYTES, _CHUNK = 8 << 20, 256
-# Rows of a matrix in one product, and the share of the values that may be left out of each: 0.01 HU.
-_BLOCK_ROWS, _LEFT_OUT = 32, 1e-6
+# Share of the values that may be left out of a product: 0.01 HU.
+_LEFT_OUT = 1e-6
+# OpenBLAS, which NumPy brings, computes products up to this size in the thread that asks. Larger ones it gives
+# to threads of its own, for which the threads here would wait in turn.
+_BLOCK_ROWS, _LARGEST_PRODUCT = 32, 1 << 18
 
 
 def interpolation_matrix(
@@ -74,10 +77,7 @@ class SliceMap:
 
     def __init__(self, matrix: np.ndarray):
         self.whole = Constant(np.ascontiguousarray(matrix, np.float32))
-        self._blocks = [
-            _without_zeros(self.whole.array, slice(first, first + _BLOCK_ROWS))
-            for first in range(0, len(matrix), _BLOCK_ROWS)
-        ]
+        self._blocks = _banded(self.whole.array)
 
     def __call__(self, columns: Any) -> Any:
         """(before, pixels) to (after, pixels); tensors may have axes in front of these two."""
@@ -87,6 +87,17 @@ class SliceMap:
         for rows, used, part in self._blocks:
             np.matmul(part, columns[used], out=out[rows])
         return out
+
+
+def _banded(matrix: np.ndarray) -> list[tuple[slice, slice, np.ndarray]]:
+    """Blocks of rows, as many as make small products, without the columns that are practically zero."""
+    rows = _BLOCK_ROWS
+    while True:
+        firsts = range(0, len(matrix), rows)
+        blocks = [_without_zeros(matrix, slice(first, first + rows)) for first in firsts]
+        if rows == 1 or max(part.size for _, _, part in blocks) * _CHUNK <= _LARGEST_PRODUCT:
+            return blocks
+        rows //= 2
 
 
 def _without_zeros(matrix: np.ndarray, rows: slice) -> tuple[slice, slice, np.ndarray]:

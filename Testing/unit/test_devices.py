@@ -15,6 +15,8 @@ from ThickToThinSRLib.monitor import Monitor
 from ThickToThinSRLib.networks.registry import NetworkEntry
 from ThickToThinSRLib.networks.window_spec import window_spec
 
+# One tile at a time on the CPU, whatever the machine.
+pytestmark = pytest.mark.usefixtures("one_thread")
 WINDOW = window_spec(5, 4, multiple=8, margin=16)
 
 

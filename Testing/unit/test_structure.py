@@ -88,7 +88,7 @@ def wing(name: str) -> str:
 
 
 def test_the_top_level_stays_small():
-    assert len([path for path in LIBRARY.iterdir() if path.is_file()]) <= 12
+    assert len([path for path in LIBRARY.iterdir() if path.is_file()]) <= 13
 
 
 @pytest.mark.parametrize("name", modules())

@@ -43,8 +43,9 @@ class Body:
         return _around(shown.any(axis=1), self._shape[1]), _around(shown.any(axis=0), self._shape[2])
 
     def span(self, across: int, planes: slice) -> slice | None:
-        """Where the body lies in coronal (`across` 1) or sagittal planes (2), along their columns."""
-        blocks = slice(planes.start // _BLOCK, -(-planes.stop // _BLOCK))
+        """Where the body lies in or near coronal (`across` 1) or sagittal planes (2), along their columns."""
+        first, last = planes.start - _AROUND, planes.stop + _AROUND
+        blocks = slice(max(0, first // _BLOCK), -(-last // _BLOCK))
         shown = self._blocks[:, blocks] if across == 1 else self._blocks[:, :, blocks].swapaxes(1, 2)
         shown = shown.any(axis=(0, 1))
         return _around(shown, self._shape[3 - across]) if shown.any() else None
