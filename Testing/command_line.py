@@ -1,4 +1,4 @@
-"""Running the command line in tests: as a process, or in this one and expecting it to refuse."""
+"""Runs the command line in tests: as a process, or in this process if it is expected to refuse."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ def run(*arguments, **options) -> subprocess.CompletedProcess:
 
 def contents(folder: Path) -> dict[str, bytes | str]:
     """Every file, folder and link under `folder` with what it holds."""
-    found: dict[str, bytes | str] = {}
+    entries: dict[str, bytes | str] = {}
     for place, folders, names in os.walk(folder):
         for name in folders + names:
             path = Path(place) / name
             if path.is_symlink():
-                found[str(path)] = os.readlink(path)
+                entries[str(path)] = os.readlink(path)
             else:
-                found[str(path)] = path.read_bytes() if path.is_file() else "not a file"
-    return found
+                entries[str(path)] = path.read_bytes() if path.is_file() else "not a file"
+    return entries
 
 
 def expect_refusal(capfd, folder: Path, *arguments) -> str:
-    """Run the command line here; it must refuse in one line and change nothing under `folder`.
+    """Run the command line in this process; it must refuse with one line and change nothing in `folder`.
 
     Returns
     -------
@@ -64,7 +64,7 @@ def expect_refusal(capfd, folder: Path, *arguments) -> str:
 
 
 def write(path: Path, voxels=None, spacing=(0.7, 0.8, 5.0), compress=True) -> Path:
-    """Write an array as SimpleITK does, whatever the project thinks of it."""
+    """Write an array with SimpleITK, even if this project would refuse it."""
     image = sitk.GetImageFromArray(some_hu() if voxels is None else voxels)
     if image.GetDimension() == 3:
         image.SetSpacing(spacing)

@@ -9,10 +9,10 @@ import pytest
 
 
 def pytest_configure():
-    """Take away what the tests' own machine would bring in.
+    """Make the tests independent of the machine.
 
-    The user's added weights; and signals that a background job ignores: children inherit that, and tests send
-    them to theirs.
+    The user's added weights are not used. Signals that a background job ignores are handled again: the tests
+    send them to child processes, which inherit the handling.
     """
     os.environ["THICKTOTHIN_WEIGHTS"] = os.devnull + "/none"
     for name, action in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
@@ -23,7 +23,7 @@ def pytest_configure():
 
 @pytest.fixture
 def one_thread():
-    """Where the cores are busy, threads that wait for each other make small products many times slower."""
+    """Use one thread: on busy cores, threads that wait for each other make small operations much slower."""
     import torch
 
     threads = torch.get_num_threads()

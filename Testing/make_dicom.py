@@ -1,4 +1,4 @@
-"""Small synthetic DICOM series for tests, to be written as they are or broken first."""
+"""Small synthetic DICOM series for tests, which may change them before writing."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Slicer module: a thick-slice CT volume node to a thin-slice one, in a worker process.
+"""Slicer module: makes a thin-slice volume node from a thick-slice CT, in a worker process.
 
-Four classes, as Slicer wants them. Their parts lie in ThickToThinSRSlicer, one idea a file; all that is known
-of CT lies in ThickToThinSRLib.
+This file has the four classes that Slicer expects. Their parts are in ThickToThinSRSlicer; everything about
+CT is in ThickToThinSRLib.
 """
 
 import importlib.util
@@ -17,7 +17,7 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
-if importlib.util.find_spec("ThickToThinSRLib") is None:  # a checkout: the library lies beside this folder
+if importlib.util.find_spec("ThickToThinSRLib") is None:  # in a checkout the library lies beside this folder
     sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))
 
 from ThickToThinSRSlicer import (
@@ -33,17 +33,30 @@ from ThickToThinSRSlicer import (
     sequences,
     weights,
     weights_panel,
+    wrapped_labels,
 )
 from ThickToThinSRSlicer.logic import ThickToThinSRLogic
 from ThickToThinSRSlicer.parameter_node import choices
 
 from ThickToThinSRLib.errors import Cancelled, UserError
 
+# Labels with word wrap.
+_WRAPPED_LABELS = (
+    "inputInfoLabel",
+    "methodInfoLabel",
+    "resultInfoLabel",
+    "deviceInfoLabel",
+    "statusLabel",
+    "warningsLabel",
+    "notesLabel",
+    "batchInfoLabel",
+    "batchStatusLabel",
+)
 TUTORIAL = "https://github.com/ThickToThinSR/SlicerThickToThinSR/blob/main/docs/slicer/tutorial.md"
 
 
 class ThickToThinSR(ScriptedLoadableModule):
-    """What Slicer shows of the module."""
+    """Title, category and help of the module."""
 
     def __init__(self, parent):
         ScriptedLoadableModule.__init__(self, parent)
@@ -67,7 +80,7 @@ class ThickToThinSR(ScriptedLoadableModule):
 
 
 class ThickToThinSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """The panel: what to enhance and how, one button, progress; then compare; many in a tab of its own."""
+    """The panel: one tab to enhance a volume and compare the result, one tab for many volumes."""
 
     def __init__(self, parent=None):
         ScriptedLoadableModuleWidget.__init__(self, parent)
@@ -83,6 +96,7 @@ class ThickToThinSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui = slicer.util.childWidgetVariables(uiWidget)
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = ThickToThinSRLogic()
+        self._labels = wrapped_labels.WrappedLabels([getattr(self.ui, name) for name in _WRAPPED_LABELS])
         self._choices = choices_panel.ChoicesPanel(self.ui)
         self._compare = compare_panel.ComparePanel(self.ui, self._startDifference)
         self._batch = batch_panel.BatchPanel(self.ui, self._startBatch, self.logic.cancel, self.updateButtons)
@@ -96,7 +110,7 @@ class ThickToThinSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.initializeParameterNode()
 
     def cleanup(self):
-        """The module is unloaded or Slicer closes: no worker may stay behind."""
+        """Called when the module is unloaded or Slicer closes: stop the worker, too."""
         self.logic.cancel(wait=True)
         self._compare.leave()
         self.setParameterNode(None)
@@ -124,7 +138,7 @@ class ThickToThinSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._parameterNode.inputVolume = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
 
     def setParameterNode(self, parameterNode):
-        """Connect the panel to `parameterNode`, or to nothing."""
+        """Connect the panel to `parameterNode`; None disconnects it."""
         if self._parameterNode is not None:
             self._parameterNode.disconnectGui(self._guiTag)
             self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.updateButtons)
@@ -135,7 +149,7 @@ class ThickToThinSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.updateButtons()
 
     def updateButtons(self, caller=None, event=None):
-        """Enable what can work; the tooltips say why not otherwise."""
+        """Enable the buttons that can work; the tooltips of the others say why they cannot."""
         running = self.logic.isRunning()
         self.ui.cancelButton.enabled = running
         self.ui.progressBar.visible = running
@@ -148,11 +162,11 @@ class ThickToThinSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._batch.update(running, self.logic.methodObstacle(chosen["method"], chosen["checkpoint"]))
 
     def choices(self):
-        """The parameter node as arguments of the Logic."""
+        """The user's choices as arguments of the Logic."""
         return choices(self._parameterNode, self.logic.needsNetwork)
 
     def onEnhance(self, checked=False):
-        """Enhance Resolution was clicked."""
+        """The button Enhance Resolution was clicked."""
         self._begin()
         chosen = self.choices()
         start = self.logic.enhance
@@ -174,15 +188,13 @@ class ThickToThinSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic.cancel()
 
     def onProgress(self, event):
-        """Stage, percent and time left."""
+        """Show stage, percent and time left."""
         self.ui.progressBar.setRange(0, event["total"])
         self.ui.progressBar.setValue(event["done"])
-        percent, left = round(100 * event["done"] / max(1, event["total"])), event["seconds_left"]
-        rest = "" if left is None else f", about {descriptions.ofSeconds(left)} left"
-        self.ui.statusLabel.text = f"{event['stage']}, {percent} %{rest}"
+        self.ui.statusLabel.text = descriptions.ofProgress(event)
 
     def onFinished(self, outputNode, error):
-        """A run has ended: show the result, or say what happened."""
+        """A run has ended: show the result or the error."""
         if error is None:
             report = node_volumes.provenance(outputNode)
             quality_table.show(self.ui.qualityTable, self.ui.warningsLabel, self.ui.notesLabel, report)
@@ -190,7 +202,7 @@ class ThickToThinSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.ui.statusLabel.text = f"Done: {outputNode.GetName()}"
             self._compare.setPair(node_volumes.inputOf(outputNode), outputNode)
             self.ui.compareCollapsibleButton.collapsed = False
-            if self._parameterNode is not None:  # the user has not turned to another module
+            if self._parameterNode is not None:  # the module is still open
                 slicer.util.setSliceViewerLayers(background=outputNode)
         else:
             self._showError(error)
@@ -233,7 +245,7 @@ class ThickToThinSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _onWeightsAdded(self, path, error):
         if error is None:
-            if self._parameterNode is not None:  # the user may have turned to another module
+            if self._parameterNode is not None:  # the module is still open
                 self._parameterNode.method = weights.methodOf(path)
                 self._parameterNode.checkpoint = pathlib.Path(path)
             self.ui.statusLabel.text = f"Weights added: {weights.description(path)}"
@@ -243,7 +255,7 @@ class ThickToThinSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
 
 class ThickToThinSRTest(ScriptedLoadableModuleTest):
-    """Self test on the bundled sample, inside a real Slicer; needs neither network nor PyTorch."""
+    """Self test with the bundled sample, inside Slicer; needs neither weights nor PyTorch."""
 
     def setUp(self):
         slicer.mrmlScene.Clear()

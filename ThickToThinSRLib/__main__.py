@@ -7,9 +7,10 @@ import sys
 
 
 def run() -> None:
-    """The program: loads the library, runs the command line and ends the process with its exit code.
+    """Load the library, run the command line and end the process with its exit code.
 
-    Stopped while it loads, it ends as it does later; once the work is done, a late signal changes nothing.
+    A signal to stop ends the process without a traceback even while the library loads. Signals that arrive
+    after the work is done are ignored.
     """
     loading = True
 
@@ -23,18 +24,18 @@ def run() -> None:
         nonlocal loading
         loading = False
 
-    known = [getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP")]
-    heeded = [number for number in known if number and signal.getsignal(number) is not signal.SIG_IGN]
-    for number in heeded:
+    numbers = [getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP")]
+    handled = [number for number in numbers if number and signal.getsignal(number) is not signal.SIG_IGN]
+    for number in handled:
         signal.signal(number, stop)
-    # A file's name may hold what the terminal, or a log on Windows, cannot show.
+    # A file name may contain characters that the terminal, or a log on Windows, cannot show.
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     from .cli.main import main
 
     code = main(begun=begun)
-    for number in heeded:
+    for number in handled:
         signal.signal(number, signal.SIG_IGN)
     sys.exit(code)
 

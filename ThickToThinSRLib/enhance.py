@@ -1,4 +1,4 @@
-"""The whole job: a thick volume in a file or DICOM folder to a thin volume in a file, with its provenance."""
+"""The whole enhancement: from a file or DICOM folder with thick slices to a result with its provenance."""
 
 from __future__ import annotations
 
@@ -41,8 +41,9 @@ def enhance_file(
     *,
     series: str | None = None,
     overwrite: bool = False,
+    refuse_thin: bool = False,
 ) -> dict:
-    """Enhance `source` into `target` and write ``<target>.provenance.json`` beside it.
+    """Enhance `source`, write the result to `target` and ``<target>.provenance.json`` beside it.
 
     Parameters
     ----------
@@ -50,43 +51,53 @@ def enhance_file(
         A volume file, or a folder with a DICOM series.
     target : Path
         A volume file or, where `source` is a DICOM folder, a new folder for a derived series.
+    settings : Settings
+        The options of the enhancement.
     monitor : Monitor, optional
-        Is told what happens, and may stop it.
+        Receives progress and messages, and can stop the work.
     series : str, optional
-        UID of the series, where the folder holds several.
+        UID of the series to read if the folder holds several.
     overwrite : bool
         Whether an existing target is replaced.
+    refuse_thin : bool
+        See :func:`plan_for`.
 
     Returns
     -------
     dict
-        The provenance: what was done, with what, in how many seconds, and how consistent the result is.
+        The provenance: method, weights, spacing, thickness, device, seconds, consistency, warnings.
 
     Raises
     ------
     UserError
-        For anything the user can mend; then nothing was written.
+        For a problem that the user can solve; nothing is written.
     Cancelled
-        If the monitor was asked to stop; then nothing was written either.
+        If the monitor was asked to stop; nothing is written.
     """
     target, monitor = Path(target), monitor or Monitor()
     check_target(source, target, overwrite)
     sweep(target.parent)
     sweep_temporary_place()
-    weights, asked = settings.save_weights, settings.for_provenance()
-    if weights is not None:
-        check_free(weights, overwrite, source)
+    weights_target, requested = settings.save_weights, settings.for_provenance()
+    if weights_target is not None:
+        check_free(weights_target, overwrite, source)
     try:
         volume = read_input(source, series, settings.nifti, monitor, repairs_of(settings))
         if wants_series(source, target):
             check_modality(volume.source.get("modality"), str(source))
         # Adapted weights appear with the result or not at all.
-        with nullcontext() if weights is None else replacing(weights, ".safetensors") as temporary:
-            thin, report = enhance_volume(volume, replace(settings, save_weights=temporary), monitor)
+        with (
+            nullcontext()
+            if weights_target is None
+            else replacing(weights_target, ".safetensors") as temporary
+        ):
+            thin, report = enhance_volume(
+                volume, replace(settings, save_weights=temporary), monitor, refuse_thin
+            )
             monitor.check()
-            report = {"input": str(source), "output": str(target), "asked": asked, **report}
-            if weights is not None:
-                report["adapted_weights"] = str(weights)
+            report = {"input": str(source), "output": str(target), "asked": requested, **report}
+            if weights_target is not None:
+                report["adapted_weights"] = str(weights_target)
             write_result(thin, source, target, report, monitor)
     except MemoryError as error:
         raise UserError(
@@ -100,12 +111,36 @@ def repairs_of(settings: Settings) -> Repairs:
     return Repairs(settings.untilt, settings.resample_uneven)
 
 
-def enhance_volume(volume: Volume, settings: Settings, monitor: Monitor | None = None) -> tuple[Volume, dict]:
-    """Enhance a volume in memory; the result and its provenance. See :func:`enhance_file`."""
+def enhance_volume(
+    volume: Volume, settings: Settings, monitor: Monitor | None = None, refuse_thin: bool = False
+) -> tuple[Volume, dict]:
+    """Enhance a volume in memory.
+
+    Parameters
+    ----------
+    volume : Volume
+        Thick slices, in HU or on [0, 1].
+    settings, monitor
+        See :func:`enhance_file`.
+    refuse_thin : bool
+        See :func:`plan_for`.
+
+    Returns
+    -------
+    thin : Volume
+        On the scale and of the type of `volume`.
+    report : dict
+        The provenance.
+
+    Raises
+    ------
+    UserError, Cancelled
+        See :func:`enhance_file`.
+    """
     started, monitor = time.monotonic(), monitor or Monitor()
-    plan = plan_for(volume, settings)
-    described = describe_input(volume, plan.understood)
-    monitor.say(f"input: {described}")
+    plan = plan_for(volume, settings, refuse_thin=refuse_thin)
+    description = describe_input(volume, plan.understood)
+    monitor.say(f"input: {description}")
     for note in volume.source.get("notes", ()):
         monitor.note(note)
     for warning in volume.source.get("warnings", ()):
@@ -114,11 +149,11 @@ def enhance_volume(volume: Volume, settings: Settings, monitor: Monitor | None =
         monitor.note(plan.thickness.advice)
     monitor.say(f"method: {plan.method}, to slices every {plan.request.target_spacing:g} mm")
     weights = plan.request.weights
-    trained = weights.card.get("trained", {}) if weights else None
-    for warning in find_warnings(plan.hu, plan.scale, plan.request.acquisition, trained):
+    training_range = weights.card.get("trained", {}) if weights else None
+    for warning in find_warnings(plan.hu, plan.scale, plan.request.acquisition, training_range):
         monitor.warn(warning)
     thin = METHODS[plan.method].enhance(plan.hu, plan.request, monitor)
-    measured = consistency.measure(
+    difference = consistency.measure(
         thin.slices_first(plan.request.axis),
         plan.hu.slices_first(plan.request.axis),
         plan.request.acquisition,
@@ -126,18 +161,18 @@ def enhance_volume(volume: Volume, settings: Settings, monitor: Monitor | None =
     )
     if plan.scale == "unit":
         thin = _to_unit_in_place(thin, volume.voxels.dtype)
-    if measured is not None:
+    if difference is not None:
         monitor.say(
-            f"consistency with the input: mean {measured.mean:.2f} HU, 99.9 % under "
-            f"{measured.percentile_99_9:.1f} HU, worst slice {measured.worst_slice:.2f} HU"
+            f"consistency with the input: mean {difference.mean:.2f} HU, 99.9 % under "
+            f"{difference.percentile_99_9:.1f} HU, worst slice {difference.worst_slice:.2f} HU"
         )
     report = {
-        **_plan_facts(plan, settings, described),
+        **_plan_facts(plan, settings, description),
         "device": monitor.facts.get("device", "cpu"),
         "precision": monitor.facts.get("precision"),
         "straightening": volume.source.get("straightening"),
         "adaptation": monitor.facts.get("adaptation"),
-        "consistency_hu": measured and measured.as_dict(),
+        "consistency_hu": difference and difference.as_dict(),
         "warnings": monitor.warnings,
         "notes": monitor.notes,
         "seconds": round(time.monotonic() - started, 2),
@@ -169,16 +204,16 @@ class Understood:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that is chosen before the work begins.
+    """All choices, made before the work begins.
 
     Attributes
     ----------
     method : str
-        Its name in the registry.
+        Name of the method in the registry.
     request : Request
-        What it is asked to do.
+        The method's task.
     understood : Understood
-        What the input is taken for.
+        The input as the program understood it.
     """
 
     method: str
@@ -199,12 +234,12 @@ class Plan:
 
 
 def understand(volume: Volume, settings: Settings) -> Understood:
-    """What a volume is taken for.
+    """How the program understands a volume.
 
     Raises
     ------
     UserError
-        If it is no stack of slices of a person, or its thickness or scale cannot be told.
+        If it is not a stack of slices of a person, or its thickness or scale cannot be determined.
     """
     check_finite(volume.voxels, volume.source.get("name", "input"))
     axis = through_plane_axis(volume, settings.axis)
@@ -214,21 +249,28 @@ def understand(volume: Volume, settings: Settings) -> Understood:
     return Understood(axis, hu, scale, choose_thickness(hu, axis, settings.thickness))
 
 
-def plan_for(volume: Volume, settings: Settings, understood: Understood | None = None) -> Plan:
-    """Choose what the settings leave open, and refuse what cannot work, before any work is done.
+def plan_for(
+    volume: Volume, settings: Settings, understood: Understood | None = None, refuse_thin: bool = False
+) -> Plan:
+    """Choose what the settings leave open, and check before the work begins that it can be done.
 
     Parameters
     ----------
     understood : Understood, optional
         What :func:`understand` made of the volume, where that is known.
+    refuse_thin : bool
+        Whether slices that do not overlap are refused if the spacing asked for is their own. A user may want
+        that for one scan, to change the slice thickness; in a batch there is nothing to do.
 
     Raises
     ------
+    AlreadyThin
+        If the result would not be finer than the input.
     UserError
-        If the volume, the settings and the weights do not go together.
+        If the volume, the settings and the weights do not fit together.
     """
     if settings.device not in ("auto", "cpu"):
-        # A device that is not there is a mistake even if the method would not use it.
+        # A missing device is an error even if the method does not use one.
         from .inference.devices import resolve_device
 
         resolve_device(settings.device)
@@ -237,7 +279,8 @@ def plan_for(volume: Volume, settings: Settings, understood: Understood | None =
     understood = understood or understand(volume, settings)
     axis, acquisition = understood.axis, understood.thickness.acquisition
     target_spacing = choose_spacing(settings, acquisition.spacing, weights.factor if weights else None)
-    _check_not_thin(acquisition, target_spacing)
+    if refuse_thin:
+        _check_not_thin(acquisition, target_spacing)
     check_result_fits(volume, axis, acquisition, target_spacing, weights)
     request = Request(
         axis=axis,
@@ -270,12 +313,12 @@ def _check_not_thin(acquisition: Acquisition, target_spacing: float) -> None:
     spacing = acquisition.spacing
     if target_spacing >= spacing * (1 - 1e-6) and acquisition.thickness <= spacing * (1 + 1e-3):
         raise AlreadyThin(
-            f"the input has slices every {spacing:g} mm already: choose a finer {{spacing}}", "spacing"
+            f"the input already has slices every {spacing:g} mm: choose a smaller {{spacing}}", "spacing"
         )
 
 
-def _plan_facts(plan: Plan, settings: Settings, described: str) -> dict:
-    """What the provenance says of the plan."""
+def _plan_facts(plan: Plan, settings: Settings, description: str) -> dict:
+    """The part of the provenance that is known from the plan."""
     request, weights = plan.request, plan.request.weights
     checkpoint = None
     if weights:
@@ -287,7 +330,7 @@ def _plan_facts(plan: Plan, settings: Settings, described: str) -> dict:
         "learned": METHODS[plan.method].learns,
         "program": f"thicktothin {__version__}",
         "checkpoint": checkpoint,
-        "input_description": described,
+        "input_description": description,
         "through_plane_axis": request.axis,
         "spacing_mm": request.acquisition.spacing,
         "target_spacing_mm": request.target_spacing,
@@ -300,7 +343,7 @@ def _plan_facts(plan: Plan, settings: Settings, described: str) -> dict:
 
 
 def describe_input(volume: Volume, understood: Understood) -> str:
-    """What was understood of the input, in a line."""
+    """The input as the program understood it, in one line."""
     z, y, x = volume.voxels.shape
     spacing = " x ".join(f"{value:.3f}" for value in volume.spacing)
     return (

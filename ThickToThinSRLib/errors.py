@@ -1,4 +1,4 @@
-"""The exceptions that leave the library on purpose."""
+"""The exceptions that a caller of the library should expect."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Callable
 
 
 class UserError(Exception):
-    """Something the user can mend: one line that says what is wrong, where, and what to do.
+    """A problem that the user can solve: one line that says what is wrong, where, and what to do.
 
     Parameters
     ----------
     text : str
-        The line. Where it names an option it holds the option's name in braces, ``{thickness}``, so that each
-        face of the program can name it in its own words.
+        The line. Options are named in braces, ``{thickness}``: the command line and the Slicer panel replace
+        them by the names that their users know.
     *options : str
-        Names of the options that `text` holds, see :mod:`~ThickToThinSRLib.settings`.
+        Names of the options in `text`, see :mod:`~ThickToThinSRLib.settings`.
 
     Examples
     --------
@@ -32,14 +32,14 @@ class UserError(Exception):
         self.text, self.options = text, options
 
     def worded(self, name_of: Callable[[str], str]) -> str:
-        """The line with each option named by `name_of`."""
+        """The line, with each option replaced by ``name_of(option)``."""
         text = self.text
         for option in self.options:
             text = text.replace("{" + option + "}", name_of(option))
         return text
 
     def about(self, subject: str) -> UserError:
-        """The same error, preceded by what it is about."""
+        """The same error, with `subject` (such as a file name) put before its text."""
         return type(self)(f"{subject}: {self.text}", *self.options)
 
     def __str__(self) -> str:

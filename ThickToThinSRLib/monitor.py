@@ -1,4 +1,4 @@
-"""How a long job tells what it does, and how it learns that it is to stop."""
+"""How a long job reports what it does, and how it is cancelled."""
 
 from __future__ import annotations
 
@@ -9,23 +9,25 @@ from .errors import Cancelled
 
 
 class Monitor:
-    """Takes progress, lines for the user and facts for the provenance; raises `Cancelled` when asked to stop.
+    """Receives progress, messages and facts for the provenance; raises `Cancelled` when asked to stop.
 
-    Without arguments it shows nothing and never stops, which suits scripts.
+    Without arguments it shows nothing and never stops the work: suitable for scripts.
 
     Parameters
     ----------
     progress : callable, optional
-        Takes (stage, done, total).
+        Called with (stage, done, total).
     say : callable, optional
-        Takes a line for the user.
+        Called with a line for the user.
     cancelled : callable, optional
-        Returns whether to stop; polled.
+        Returns whether to stop; called again and again.
 
     Attributes
     ----------
-    notes, warnings : list of str
-        For the provenance: what was assumed or had to give way; what makes the result doubtful.
+    notes : list of str
+        For the provenance: assumptions, and changes that were necessary (such as smaller tiles).
+    warnings : list of str
+        For the provenance: reasons to doubt the result.
     facts : dict
         For the provenance, such as the device and the precision that were used in the end.
     """
@@ -47,7 +49,7 @@ class Monitor:
         self.report(stage, done, total)
 
     def report(self, stage: str, done: int, total: int) -> None:
-        """Report progress without stopping, for work in another process that is to end by itself."""
+        """Report progress and never stop, for work in another process that ends by itself."""
         if self._progress is not None:
             self._progress(stage, done, total)
 
@@ -57,24 +59,24 @@ class Monitor:
             raise Cancelled
 
     def is_cancelled(self) -> bool:
-        """Whether it was asked to stop."""
+        """Whether the work is to stop."""
         return self._cancelled is not None and self._cancelled()
 
     def say(self, line: str) -> None:
-        """Tell the user something that the provenance holds elsewhere."""
+        """Show a line to the user, without adding it to the provenance."""
         if self._say is not None:
             self._say(line)
 
     def note(self, line: str) -> None:
-        """Tell the user what was assumed or had to give way, and keep it for the provenance."""
+        """Show an assumption or a necessary change to the user, and add it to the provenance."""
         self.notes.append(line)
         self.say(line)
 
     def warn(self, line: str) -> None:
-        """Tell the user what makes the result doubtful, and keep it for the provenance."""
+        """Show a reason to doubt the result to the user, and add it to the provenance."""
         self.warnings.append(line)
         self.say(f"warning: {line}")
 
     def record(self, **facts: Any) -> None:
-        """Keep facts for the provenance."""
+        """Add facts to the provenance."""
         self.facts.update(facts)

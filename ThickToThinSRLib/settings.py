@@ -1,7 +1,7 @@
-"""What can be asked of an enhancement: every option declared once.
+"""The options of an enhancement, each declared once.
 
-From the fields of :class:`Settings` come the arguments of the command line, those of the worker process, the
-parameters of the Slicer module's Logic and what the provenance keeps of a request.
+The fields of :class:`Settings` define the options of the command line and of the worker process, the
+parameters of the Slicer module's Logic, and the options that the provenance records.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ _ON_OFF = {"on": True, "off": False}
 
 @dataclass(frozen=True)
 class Option:
-    """What is known of one option besides its name and default.
+    """The declaration of one option, besides its name and default.
 
     Attributes
     ----------
     help : str
-        For the command line.
+        Help text of the command line.
     group : {"result", "input", "network", "adaptation"}
-        Where it is listed.
+        Group of options in the help.
     parse : callable
-        Text of the command line to its value; raises ValueError. Of ``bool`` the option alone, without a
-        text, says True.
+        Converts the text on the command line to the value; raises ValueError or KeyError. If it is ``bool``,
+        the option has no text and means True.
     metavar : str, optional
-        What stands for the value in the help.
+        Placeholder of the value in the help.
     choices : tuple of str, optional
-        The values it can have.
+        The allowed values, as text.
     methods : tuple of str, optional
-        The methods that take it; all if None.
+        The methods that have this option; None: all methods.
     in_result : bool
-        Whether another value makes another result.
+        Whether the result depends on the value.
     for_many : bool
-        Whether it makes sense for many inputs at once.
+        Whether the option can be given for many inputs at once.
     """
 
     help: str
@@ -61,8 +61,8 @@ class Option:
     for_many: bool = True
 
 
-def _option(default: Any = None, **described: Any) -> Any:
-    return field(default=default, metadata={"option": Option(**described)})
+def _option(default: Any = None, **declaration: Any) -> Any:
+    return field(default=default, metadata={"option": Option(**declaration)})
 
 
 def _thickness(text: str) -> float | str:
@@ -81,42 +81,42 @@ def _on_off(text: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What an enhancement can be told; every default is what a first click should do.
+    """The options of one enhancement; the defaults suit a first try.
 
     Raises
     ------
     UserError
-        For a value that an option cannot have.
+        For a value that is not allowed.
     """
 
     spacing: float | None = _option(
-        help="distance from slice to slice (default: what the network makes, else 1 mm)",
+        help="slice spacing of the result (default: that of the network, else 1 mm)",
         group="result",
         parse=float,
         metavar="MM",
     )
     factor: float | None = _option(
-        help="instead of --spacing: how many times finer than INPUT",
+        help="upsampling factor, instead of --spacing: spacing of INPUT divided by that of the result",
         group="result",
         parse=float,
         metavar="N",
     )
     method: str | None = _option(
-        help="how to make them: {methods} (default: the one that --checkpoint belongs to, else "
+        help="method: {methods} (default: the one that uses --checkpoint, else "
         f"{DEFAULT_METHOD}); described below",
         group="result",
         metavar="NAME",
     )
     thickness: float | str | None = _option(
-        help="slice thickness; larger than the spacing where slices overlap; estimate: what the scan itself "
-        "shows, to a fifth or so (default: what DICOM says, else the spacing)",
+        help="slice thickness; larger than the spacing if slices overlap; estimate: measure it in the scan, "
+        "to about 20%% (default: from DICOM, else the spacing)",
         group="input",
         parse=_thickness,
         metavar="MM",
     )
     axis: int | None = _option(
-        help="the image axis from slice to slice: 0 = i, 1 = j, 2 = k (default: the one whose spacing "
-        "stands out)",
+        help="through-plane axis: 0 = i, 1 = j, 2 = k (default: the one whose spacing differs from the "
+        "other two)",
         group="input",
         parse=int,
         metavar="N",
@@ -140,7 +140,8 @@ class Settings:
     )
     intensity: str = _option(
         "auto",
-        help="hu: Hounsfield units; unit: 0 to 1, as in RPLHR-CT (default: told from the values)",
+        help="scale of the voxels: hu: Hounsfield units; unit: 0 to 1, as in RPLHR-CT (default: detected "
+        "from the values)",
         group="input",
         choices=INTENSITIES,
     )
@@ -149,14 +150,14 @@ class Settings:
     )
     device: str = _option(
         "auto",
-        help="where to compute: auto (a CUDA GPU if there is one), cpu, cuda, cuda:N, mps",
+        help="device to compute on: auto (a CUDA GPU if there is one), cpu, cuda, cuda:N, mps",
         group="network",
         metavar="D",
         in_result=False,
     )
     precision: str = _option(
         "auto",
-        help="auto: half precision where the device has it and it changes next to nothing (default)",
+        help="auto: half precision if the device supports it and the result hardly changes (default)",
         group="network",
         choices=PRECISIONS,
     )
@@ -169,39 +170,39 @@ class Settings:
     )
     tiling: str = _option(
         "seamless",
-        help="seamless: every slice, no borders (default); authors: as in the published code, to compare",
+        help="seamless: all slices, no tile borders (default); authors: as in the published code, for "
+        "comparison",
         group="network",
         choices=TILINGS,
     )
     minutes: float | None = _option(
-        help="how long to adapt; 0 (default of universal and sr4zct, whose weights come with the program): "
-        "use the weights as they are",
+        help="minutes of adaptation; 0: no adaptation (default of universal and sr4zct with trained weights)",
         group="adaptation",
         parse=float,
         metavar="M",
         methods=("universal", "sr4zct", "davsr"),
     )
     epochs: int | None = _option(
-        help="instead of --minutes: passes over the scan's slices",
+        help="number of passes over the scan's slices, instead of --minutes",
         group="adaptation",
         parse=int,
         metavar="N",
         methods=("sr4zct", "davsr"),
     )
     planes: str | None = _option(
-        help="the result of which planes to give (default: both, averaged)",
+        help="planes that the network corrects (default: both, averaged)",
         group="adaptation",
         choices=PLANES,
         methods=("sr4zct",),
     )
     network: str | None = _option(
-        help="which network to adapt (default: unet)",
+        help="network to adapt (default: unet)",
         group="adaptation",
         choices=ADAPTED_NETWORKS,
         methods=("sr4zct",),
     )
     save_weights: Path | None = _option(
-        help="keep the adapted weights (.safetensors)",
+        help="write the adapted weights to this file (.safetensors)",
         group="adaptation",
         parse=_path,
         metavar="FILE",
@@ -220,7 +221,7 @@ class Settings:
             raise UserError(f"{self.save_weights}: the name of a weights file must end in .safetensors")
 
     def given(self) -> dict[str, Any]:
-        """The settings that are not the default ones."""
+        """The settings that differ from their defaults."""
         return {
             name: getattr(self, name)
             for name in OPTIONS
@@ -228,12 +229,12 @@ class Settings:
         }
 
     def as_arguments(self) -> list[str]:
-        """The same as arguments of the command line, paths absolute."""
+        """The settings of :meth:`given` as arguments of the command line; paths are absolute."""
         texts = ((name, _as_text(name, value)) for name, value in self.given().items())
         return [part for name, text in texts for part in (flag(name), text) if part is not None]
 
     def for_provenance(self) -> dict[str, Any]:
-        """Those of :meth:`given` that make another result, for JSON; resuming a batch compares them."""
+        """The part of :meth:`given` that the result depends on, for JSON; resuming a batch compares it."""
         return {
             name: os.path.abspath(value) if isinstance(value, Path) else value
             for name, value in self.given().items()
@@ -242,7 +243,7 @@ class Settings:
 
 
 def _check_value(name: str, value: Any, option: Option) -> None:
-    """Raise UserError for a value that the option cannot have."""
+    """Raise UserError for a value that is not allowed."""
     if value is None:
         return
     if isinstance(Settings.__dataclass_fields__[name].default, bool):
@@ -256,14 +257,14 @@ def _check_value(name: str, value: Any, option: Option) -> None:
         and option.parse in (int, float)
         and not (math.isfinite(value) and value >= 0)
     ):
-        raise UserError(f"{{{name}}} must be a number of at least 0, not {value:g}", name)
+        raise UserError(f"{{{name}}} must be 0 or larger, not {value:g}", name)
 
 
 OPTIONS: dict[str, Option] = {entry.name: entry.metadata["option"] for entry in fields(Settings)}
 
 
 def flag(option: str) -> str:
-    """What the command line calls an option."""
+    """The name of an option on the command line."""
     return "--" + option.replace("_", "-")
 
 

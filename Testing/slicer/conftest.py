@@ -1,4 +1,4 @@
-"""The module in the real MRML scene of `slicer-core`, its panel in real Qt."""
+"""Fixtures: the module in the real MRML scene of `slicer-core`, its panel in real Qt."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def slicer(tmp_path, monkeypatch):
 
 @pytest.fixture
 def module(slicer, monkeypatch):
-    """The module's file, imported as Slicer does: only its own folder on the path."""
+    """The module, imported as by Slicer: only its own folder is on the path."""
     monkeypatch.syspath_prepend(str(CHECKOUT / "ThickToThinSR"))
     _forget()
     yield importlib.import_module("ThickToThinSR")
@@ -46,14 +46,14 @@ def _forget():
 
 @pytest.fixture
 def logic(module):
-    found = module.ThickToThinSRLogic()
-    yield found
-    found.cancel(wait=True)
+    logic = module.ThickToThinSRLogic()
+    yield logic
+    logic.cancel(wait=True)
 
 
 @pytest.fixture
 def panel(slicer, module):
-    """The panel as the user has it: set up, entered, shown."""
+    """The module's widget: set up, entered, shown."""
     from .host import ModulePanel
 
     parent = ModulePanel()

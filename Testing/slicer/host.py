@@ -1,6 +1,6 @@
-"""What `slicer-core` lacks of Slicer, as small as the module needs it.
+"""Stand-ins for the parts of Slicer that `slicer-core` lacks, as far as the module uses them.
 
-`slicer-core` is the real MRML: scene, nodes, logics, ``slicer.util``. Supplied here, with the names and the
+`slicer-core` has the real MRML: scene, nodes, logics, ``slicer.util``. Added here, with the names and the
 behaviour of Slicer: ``slicer.app``, ``slicer.modules``, the base classes of scripted modules;
 ``parameterNodeWrapper`` (:mod:`parameters`), ``qt`` by real Qt (:mod:`pythonqt`) with stand-ins for Slicer's
 own widgets (:mod:`widgets`), and views (:mod:`views`).
@@ -18,7 +18,7 @@ from .views import LayoutManager
 
 
 def install(temporary_path: pathlib.Path) -> None:
-    """Complete the imported ``slicer`` and give it a fresh scene."""
+    """Add the missing parts to ``slicer``, and make a new scene."""
     import slicer
     import slicer.util
 
@@ -50,7 +50,7 @@ def install(temporary_path: pathlib.Path) -> None:
 
 
 def _load_volume(path, properties):
-    """As Slicer's readers do, without its input-output manager."""
+    """Load a volume with MRML's storage node, as Slicer's reader does."""
     import slicer
 
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", properties["name"])
@@ -144,7 +144,7 @@ _BASE_CLASSES = (
 
 
 class ModulePanel:
-    """What a module's widget gets as `parent`: a Qt widget with a layout, and whether it is entered."""
+    """The `parent` of a module's widget: has a Qt widget with a layout, and ``isEntered``."""
 
     def __init__(self):
         self.isEntered = True

@@ -1,4 +1,4 @@
-"""``slicer.parameterNodeWrapper`` over the real parameter node, with its connection to widgets."""
+"""A stand-in for ``slicer.parameterNodeWrapper`` on the real parameter node, with connected widgets."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class WithinRange:
 
 
 def parameterNodeWrapper(cls):
-    """Typed properties over a vtkMRMLScriptedModuleNode: numbers, strings, paths and node references."""
+    """Add typed properties for a vtkMRMLScriptedModuleNode: numbers, strings, paths, node references."""
     hints = typing.get_type_hints(cls, include_extras=True)
     cls.allParameters = {
         name: _Parameter(name, hint, getattr(cls, name, None)) for name, hint in hints.items()
@@ -89,7 +89,7 @@ _CONNECTORS = {
 
 
 def _connectGui(self, ui):
-    """Tie widgets with a SlicerParameterName to the parameters, both ways; returns a tag."""
+    """Connect widgets that have a SlicerParameterName with the parameters, both ways; returns a tag."""
     connections = []
     for widget in vars(ui).values():
         name = widget.qt.property("SlicerParameterName")

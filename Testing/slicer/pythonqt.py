@@ -1,4 +1,4 @@
-"""Real Qt (PySide6) under the names and with the manners of PythonQt, which Slicer's modules are written for.
+"""Real Qt (PySide6) with the names and conventions of PythonQt, which Slicer's modules use.
 
 PythonQt reads and sets properties without parentheses (``label.text = "..."``), connects by signature
 (``button.connect("clicked(bool)", slot)``), calls ``objectName`` ``name``, and passes to a slot as many
@@ -17,25 +17,25 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 from PySide6 import QtCore, QtUiTools, QtWidgets
 
 if sys.version_info < (3, 12):
-    # PySide6 counts on None, True and False being immortal, as they are from Python 3.12 on: here each of its
-    # calls takes one of their references away, and in the end Python would abort.
+    # PySide6 expects None, True and False to be immortal, as in Python 3.12 and later. In older versions each
+    # of its calls removes a reference to them, and Python would abort when none is left.
     for constant in (None, True, False):
         ctypes.c_ssize_t.from_address(id(constant)).value += 1 << 40
 
 
 def application() -> QtWidgets.QApplication:
-    """The one application of this process."""
-    found = QtWidgets.QApplication.instance()
-    if found is None:
-        # .ui files connect signals of Slicer's widgets that stand-ins lack; Qt would say so each time.
+    """The application of this process."""
+    application = QtWidgets.QApplication.instance()
+    if application is None:
+        # The .ui file connects signals of Slicer's widgets that the stand-ins lack: hide Qt's warnings.
         QtCore.qInstallMessageHandler(lambda *_: None)
-        found = QtWidgets.QApplication(["slicer"])
-        found.setOrganizationName("ThickToThinSR tests")
-    return found
+        application = QtWidgets.QApplication(["slicer"])
+        application.setOrganizationName("ThickToThinSR tests")
+    return application
 
 
 class Wrapped:
-    """A QObject, or another Qt value, with PythonQt's manners."""
+    """A QObject, or another Qt value, with PythonQt's conventions."""
 
     def __init__(self, qt):
         object.__setattr__(self, "qt", qt)
@@ -73,7 +73,7 @@ class Wrapped:
 
 
 class WrappedClass:
-    """A class of Qt: calling it makes a wrapped object; enumerators and static functions as they are."""
+    """A class of Qt: calling it makes a wrapped object; enumerators and static functions are passed on."""
 
     def __init__(self, kind):
         self.kind = kind
@@ -99,7 +99,7 @@ def unwrap(value):
 
 
 class _FileDialog:
-    """Nobody is there to answer; tests say what would be chosen."""
+    """A file dialog whose answer is set by the tests."""
 
     answer = ""
     getOpenFileName = getExistingDirectory = staticmethod(lambda *_: _FileDialog.answer)
@@ -115,11 +115,12 @@ class _UiLoader(QtUiTools.QUiLoader):
 
 
 def module() -> types.ModuleType:
-    """What ``import qt`` gives."""
+    """The module that ``import qt`` imports."""
     qt = types.ModuleType("qt")
     for name in ("QProcess", "QProcessEnvironment", "QTimer", "QFile", "QSettings"):
         setattr(qt, name, WrappedClass(getattr(QtCore, name)))
     for name in ("QApplication", "QTableWidgetItem", "QWidget", "QVBoxLayout"):
         setattr(qt, name, WrappedClass(getattr(QtWidgets, name)))
     qt.QUiLoader, qt.QFileDialog, qt.Qt = WrappedClass(_UiLoader), _FileDialog, QtCore.Qt
+    qt.QObject, qt.QEvent = QtCore.QObject, QtCore.QEvent  # the real ones: the module derives a class
     return qt

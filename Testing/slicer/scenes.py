@@ -1,4 +1,4 @@
-"""Volume nodes for the tests, and what the tests ask of scenes."""
+"""Helpers of the tests: volume nodes, contents of the scene, waiting, clicking."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def write_nifti(path: Path, voxels, spacing, directions) -> Path:
 
 
 def contents(slicer) -> list[str]:
-    """What a user would notice of the scene: nodes, and whether their content was touched."""
+    """All nodes of the scene with names and modification times, to detect any change."""
     nodes = [slicer.mrmlScene.GetNthNode(index) for index in range(slicer.mrmlScene.GetNumberOfNodes())]
     return [f"{node.GetID()} {node.GetName()} {node.GetMTime()}" for node in nodes]
 
@@ -85,16 +85,16 @@ def is_clean(slicer) -> bool:
 
 
 def wait_until(slicer, condition, seconds=60.0) -> None:
-    """Let the event loop run until `condition()`."""
+    """Run the event loop until `condition()` is true; fail after `seconds`."""
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "nothing happened"
+        assert time.monotonic() < end, f"the condition was not true within {seconds} s"
         slicer.app.processEvents()
         time.sleep(0.01)
 
 
 def put_python_slicer(monkeypatch, folder: Path, script: str) -> None:
-    """A program called PythonSlicer on the path, as Slicer has one."""
+    """Put a program named PythonSlicer on the path, like Slicer's."""
     import os
 
     folder.mkdir()
@@ -105,11 +105,11 @@ def put_python_slicer(monkeypatch, folder: Path, script: str) -> None:
 
 
 def click(button) -> None:
-    """Press a button as a user does, who cannot press one that is off."""
+    """Click a button; fail if it is disabled."""
     assert button.enabled, button.toolTip
     button.click()
 
 
 def background():
-    """The module's run in the background, if there is one."""
+    """The module's background run, or None."""
     return sys.modules["ThickToThinSRSlicer.background"].BackgroundRun.current

@@ -1,4 +1,4 @@
-"""What a user does with the panel: real buttons, a real worker; what goes wrong leaves nothing behind."""
+"""Clicks in the panel: real buttons, a real worker; after an error nothing is left behind."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 
 from Testing.shared_data import shared
 from Testing.volumes import ct_voxels
+from ThickToThinSRLib.methods.registry import METHODS
 
 from .scenes import (
     add_volume,
@@ -26,12 +27,14 @@ from .scenes import (
 )
 from .test_logic import process_exists
 
+QtCore = pytest.importorskip("PySide6.QtCore", reason="PySide6-Essentials is not installed")
+QtWidgets = pytest.importorskip("PySide6.QtWidgets", reason="PySide6-Essentials is not installed")
 _MOMENTS = [round(moment, 2) for moment in np.random.default_rng(6).uniform(0.0, 3.0, 10)]
 
 
 @pytest.fixture
 def chest(slicer, panel):
-    """A volume that keeps a worker busy for a while, chosen in the panel."""
+    """A large volume, chosen in the panel, that a worker needs some seconds for."""
     node = add_volume(slicer, ct_voxels((40, 150, 150)))
     panel._parameterNode.inputVolume = node
     panel._parameterNode.method = "consistent"
@@ -41,7 +44,7 @@ def chest(slicer, panel):
 
 @pytest.fixture
 def small(slicer, panel):
-    """A volume that is enhanced at once, chosen in the panel."""
+    """A small volume, chosen in the panel, that is enhanced at once."""
     panel._parameterNode.inputVolume = add_volume(slicer, ct_voxels())
     panel._parameterNode.method = "consistent"
     return panel._parameterNode.inputVolume
@@ -53,20 +56,42 @@ def test_the_panel_says_what_it_understood_and_what_will_result(slicer, panel):
     assert panel.ui.inputInfoLabel.text == (
         "51 x 52 x 64, 0.84 x 0.84 x 5.00 mm, axial; slice thickness 5.0 mm (assumed)"
     )
-    assert panel.ui.resultInfoLabel.text.startswith("316 slices of 1.00 mm, 1 MB")
+    assert panel.ui.resultInfoLabel.text.startswith("316 slices every 1.00 mm, 1 MB")
 
 
-def test_no_line_of_a_long_description_is_cut_in_a_low_panel(slicer, panel):
-    panel._parameterNode.inputVolume = add_volume(slicer, ct_voxels())
-    panel._parameterNode.method = "consistent"
-    for name in ("advanced", "compare"):
-        getattr(panel.ui, f"{name}CollapsibleButton").collapsed = False
+def assert_no_label_is_cut(slicer, panel):
+    """No visible label with word wrap is lower than its text, or wider than the panel."""
     for _ in range(5):
         slicer.app.processEvents()
-    label = panel.ui.methodInfoLabel
-    assert label.height >= label.heightForWidth(label.width) > 20
+    for child in panel.parent.widget.findChildren(QtWidgets.QLabel):
+        if child.wordWrap() and child.isVisible() and child.text():
+            rectangle = QtCore.QRect(0, 0, child.width(), 10_000)
+            needed = child.fontMetrics().boundingRect(rectangle, QtCore.Qt.TextWordWrap, child.text())
+            assert child.height() >= needed.height(), (child.objectName(), child.text())
+            assert child.mapTo(panel.parent.widget, QtCore.QPoint(child.width(), 0)).x() <= (
+                panel.parent.widget.width()
+            )
+
+
+@pytest.mark.parametrize("width", [460, 380])
+def test_no_label_is_cut_after_a_change_of_method_width_or_status(slicer, panel, width):
+    panel._parameterNode.inputVolume = add_volume(slicer, ct_voxels())
+    for name in ("advanced", "compare"):
+        getattr(panel.ui, f"{name}CollapsibleButton").collapsed = False
+    slicer.app.processEvents()
+    panel.parent.widget.resize(width, 900)
+    slicer.app.processEvents()
+    assert panel.parent.widget.width() == width
+    heights = {}
+    for method in METHODS:
+        panel._parameterNode.method = method
+        assert_no_label_is_cut(slicer, panel)
+        heights[method] = panel.ui.methodInfoLabel.height
     panel._parameterNode.method = "interpolation"
-    assert label.heightForWidth(label.width) < 50  # a short one gives the room back
+    assert_no_label_is_cut(slicer, panel)
+    assert panel.ui.methodInfoLabel.minimumHeight < max(heights.values())  # the room is given back
+    panel.ui.statusLabel.text = "Failed: " + "a long reason, " * 20
+    assert_no_label_is_cut(slicer, panel)
 
 
 def test_the_button_is_off_with_the_reason_until_it_can_work(slicer, panel):
@@ -88,9 +113,9 @@ def test_a_click_enhances_and_shows_the_quality_and_the_time_of_the_next_run(sli
     wait_until(slicer, lambda: background() is None)
     assert panel.ui.statusLabel.text == "Done: chest 1.0 mm"
     table = panel.ui.qualityTable
-    told = {table.item(row, 0).text(): table.item(row, 1).text() for row in range(table.rowCount)}
-    assert told["Method"] == "consistent"
-    assert told["Difference to the input, mean"].endswith(" HU")
+    values = {table.item(row, 0).text(): table.item(row, 1).text() for row in range(table.rowCount)}
+    assert values["Method"] == "consistent"
+    assert values["Difference to the input, mean"].endswith(" HU")
     assert "as in the last run" in panel.ui.resultInfoLabel.text
     assert panel.ui.compareResultSelector.currentNode().GetName() == "chest 1.0 mm"
     assert not panel.ui.compareCollapsibleButton.collapsed

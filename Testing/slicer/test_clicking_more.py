@@ -1,4 +1,4 @@
-"""Clicks beyond one volume: sequences, a folder of cases, weights of one's own, DICOM out."""
+"""More clicks in the panel: sequences, a folder of inputs, added weights, DICOM export."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .scenes import add_volume, background, click, contents, is_clean, wait_unti
 
 @pytest.fixture
 def choices(panel):
-    """The panel's choices, set to a method that is done at once."""
+    """The panel's choices, with a fast method."""
     panel._parameterNode.method = "consistent"
     return panel._parameterNode
 
@@ -68,9 +68,9 @@ def test_all_frames_become_a_sequence_that_the_same_browser_plays(slicer, panel,
     click(panel.ui.enhanceButton)
     wait_until(slicer, lambda: background() is None and results(slicer))
     [result] = results(slicer)
-    made = browser.GetSequenceNode(result)
-    assert made.GetNumberOfDataNodes() == 3
-    assert [made.GetNthIndexValue(number) for number in range(3)] == ["0", "10", "20"]
+    results_sequence = browser.GetSequenceNode(result)
+    assert results_sequence.GetNumberOfDataNodes() == 3
+    assert [results_sequence.GetNthIndexValue(number) for number in range(3)] == ["0", "10", "20"]
     for number in range(3):
         browser.SetSelectedItemNumber(number)
         slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
@@ -145,10 +145,10 @@ def test_added_weights_are_kept_and_chosen(slicer, panel, tmp_path):
     shutil.copyfile(CHECKOUT / "Resources" / "Models" / "universal.safetensors", tmp_path / name)
     panel._parameterNode.method = "interpolation"
     add_weights(slicer, panel, tmp_path / name)
-    kept = panel._parameterNode.checkpoint
+    copy = panel._parameterNode.checkpoint
     assert panel._parameterNode.method == "universal"
-    assert kept == tmp_path / "weights" / f"universal-{name}"
-    assert kept.read_bytes() == (tmp_path / name).read_bytes()
+    assert copy == tmp_path / "weights" / f"universal-{name}"
+    assert copy.read_bytes() == (tmp_path / name).read_bytes()
     assert panel.ui.statusLabel.text.startswith("Weights added: Universal")
     assert not slicer.util.errors
 
@@ -176,9 +176,9 @@ def test_weights_added_before_are_there_in_another_session(slicer, panel, tmp_pa
     wait_until(slicer, lambda: background() is None)
     assert not slicer.util.errors
     assert panel.ui.statusLabel.text == "Done: chest 1.0 mm"
-    # Of two, none is guessed.
-    kept = tmp_path / "weights" / "tvsrn-authors.safetensors"
-    shutil.copyfile(kept, kept.with_name("tvsrn-b.safetensors"))
+    # If there are two, the user must choose.
+    first = tmp_path / "weights" / "tvsrn-authors.safetensors"
+    shutil.copyfile(first, first.with_name("tvsrn-b.safetensors"))
     panel.updateButtons()
     assert not panel.ui.enhanceButton.enabled
     assert panel.ui.enhanceButton.toolTip.startswith("2 weights files of tvsrn were added: choose one")

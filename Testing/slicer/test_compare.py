@@ -1,4 +1,4 @@
-"""Input over result in the real slice logics: linked, aligned, same window; the user's layout comes back."""
+"""Comparison in the real slice logics: linked and aligned views, same window; the layout is restored."""
 
 from __future__ import annotations
 
@@ -169,16 +169,16 @@ def montage(slicer) -> np.ndarray:
 
 
 def test_the_six_views_of_the_sample_look_as_they_were_approved(slicer, module, panel):
-    """The picture kept beside this test was looked at by a person; text and edges of views are not in it."""
+    """A person has checked the stored picture; it lacks the texts and edges of Slicer's views."""
     thick = sys.modules["ThickToThinSRSlicer.sample_data"].loadSample()
     thick.GetDisplayNode().SetAutoWindowLevel(False)
     thick.GetDisplayNode().SetWindowLevel(1400, -400)
     panel._compare.setPair(thick, panel.logic.enhance(thick, method="interpolation"))
     panel.ui.sideBySideButton.click()
-    seen = montage(slicer)
+    picture_now = montage(slicer)
     if not APPROVED.exists():
-        sitk.WriteImage(sitk.GetImageFromArray(seen), str(APPROVED))
+        sitk.WriteImage(sitk.GetImageFromArray(picture_now), str(APPROVED))
         pytest.fail(f"{APPROVED} was missing and has been written: look at it")
     approved = sitk.GetArrayFromImage(sitk.ReadImage(str(APPROVED)))
-    assert seen.shape == approved.shape
-    assert np.abs(seen.astype(int) - approved).mean() < 1
+    assert picture_now.shape == approved.shape
+    assert np.abs(picture_now.astype(int) - approved).mean() < 1

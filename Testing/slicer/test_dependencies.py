@@ -1,4 +1,4 @@
-"""PyTorch and packages are asked for only when a network is chosen, and refusals are explained."""
+"""PyTorch and other packages are needed only if a network is chosen; a refusal is explained."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .scenes import add_volume, is_clean
 
 @pytest.fixture
 def without_packages(monkeypatch):
-    """As in a fresh Slicer: neither torch nor safetensors, PyTorch's extension absent."""
+    """As in a new Slicer: without torch, safetensors and the extension PyTorch."""
     find_spec, missing = importlib.util.find_spec, {"torch", "safetensors"}
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *rest: None if name in missing else find_spec(name, *rest)
@@ -29,7 +29,7 @@ def without_packages(monkeypatch):
 
 
 def offer_pytorch(monkeypatch, missing, accepted):
-    """The PyTorch extension, whose dialog the user answers."""
+    """Install a stand-in for the extension PyTorch, in whose dialog the user accepts or declines."""
     calls = []
 
     class PyTorchUtilsLogic:
@@ -47,7 +47,7 @@ def offer_pytorch(monkeypatch, missing, accepted):
 
 
 def answer(monkeypatch, slicer, yes, missing=frozenset()):
-    """The user's answer to the dialog of Slicer before 5.12, and what pip was told."""
+    """Set the user's answer to the dialog of Slicer before 5.12; returns pip's arguments."""
     installed = []
 
     def pip_install(arguments):
@@ -110,14 +110,14 @@ def test_nothing_is_asked_when_everything_is_there(slicer, logic, monkeypatch):
 
 def test_newer_slicers_install_by_their_own_packaging(slicer, logic, without_packages, monkeypatch):
     without_packages.discard("torch")
-    asked = []
+    calls = []
     packaging = types.ModuleType("slicer.packaging")
     packaging.load_requirements = lambda path: path.read_text().split()
-    packaging.pip_ensure = lambda requirements, requester: asked.append((requirements, requester))
+    packaging.pip_ensure = lambda requirements, requester: calls.append((requirements, requester))
     monkeypatch.setitem(sys.modules, "slicer.packaging", packaging)
     monkeypatch.setattr(slicer, "packaging", packaging, raising=False)
     logic.installDependencies()
-    assert asked == [(["safetensors>=0.4"], "Thick To Thin SR")]
+    assert calls == [(["safetensors>=0.4"], "Thick To Thin SR")]
 
 
 def test_importing_the_module_loads_nothing_heavy(tmp_path):

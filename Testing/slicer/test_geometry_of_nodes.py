@@ -1,4 +1,4 @@
-"""Volume nodes to Volumes and back: the same voxels at the same places as from the command line."""
+"""Geometry of volume nodes: the same voxels at the same positions as from the command line."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_a_linear_transform_is_kept_and_the_result_lies_on_the_input_in_the_worl
 
 
 def bent(slicer):
-    """A non-linear transform node, as the acquisition transform of a tilted gantry."""
+    """A node with a non-linear transform, like the acquisition transform of a tilted gantry."""
     import vtk
 
     displacements = vtk.vtkImageData()
@@ -131,7 +131,7 @@ def test_a_non_linear_transform_is_refused_with_advice(slicer, logic, nested):
     node.SetAndObserveTransformNodeID(parent.GetID())
     before = contents(slicer)
     with pytest.raises(
-        UserError, match=r"chest is under the non-linear transform.*harden it on a copy.*resample"
+        UserError, match=r"chest is under the non-linear transform.*harden the transform on a copy.*resample"
     ):
         logic.enhance(node, method="consistent")
     assert contents(slicer) == before
@@ -161,13 +161,13 @@ def test_a_colour_image_in_a_scalar_node_and_an_empty_node_are_refused(slicer, l
     import vtk
 
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "odd")
-    with pytest.raises(UserError, match="odd holds no voxels"):
+    with pytest.raises(UserError, match="odd has no voxels"):
         logic.enhance(node, method="consistent")
     colours = vtk.vtkImageData()
     colours.SetDimensions(6, 5, 4)
     colours.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 3)
     node.SetAndObserveImageData(colours)
-    with pytest.raises(UserError, match="odd holds 3 values a voxel"):
+    with pytest.raises(UserError, match="odd has 3 values per voxel"):
         logic.enhance(node, method="consistent")
 
 

@@ -1,4 +1,4 @@
-"""What a run leaves in the scene: the output node on success, nothing at all otherwise."""
+"""A run adds the output node to the scene on success, and changes nothing otherwise."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def node(slicer):
 
 
 class Background:
-    """A run in the background and what its callbacks told."""
+    """A background run that records the arguments of its callbacks."""
 
     def __init__(self, logic, node, **options):
         self.events, self.ended, self.logic = [], [], logic
@@ -129,12 +129,12 @@ def test_an_existing_output_node_gets_the_new_content_and_keeps_its_name(slicer,
     np.testing.assert_allclose(output.GetOrigin(), node.GetOrigin())
 
 
-@pytest.mark.parametrize(("told", "used", "origin"), [("6.25", "6.25", "DICOM"), ("", "5.0", "assumed")])
+@pytest.mark.parametrize(("stored", "used", "origin"), [("6.25", "6.25", "DICOM"), ("", "5.0", "assumed")])
 def test_the_slice_thickness_comes_from_the_dicom_database(
-    slicer, logic, node, monkeypatch, told, used, origin
+    slicer, logic, node, monkeypatch, stored, used, origin
 ):
-    known = {("1.2.3", "0018,0050"): told, ("1.2.3", "0008,0060"): "CT"}
-    database = types.SimpleNamespace(isOpen=True, instanceValue=lambda uid, tag: known[uid, tag])
+    values = {("1.2.3", "0018,0050"): stored, ("1.2.3", "0008,0060"): "CT"}
+    database = types.SimpleNamespace(isOpen=True, instanceValue=lambda uid, tag: values[uid, tag])
     monkeypatch.setattr(slicer, "dicomDatabase", database, raising=False)
     node.SetAttribute("DICOM.instanceUIDs", "1.2.3 1.2.4")
     output = logic.enhance(node, method="consistent")
@@ -300,7 +300,7 @@ def test_a_python_that_cannot_be_started_is_named(slicer, logic, node, monkeypat
     ("options", "reason"),
     [
         ({"inputNode": None}, "Choose an input volume"),
-        ({"outputNode": "input"}, "another volume than the input"),
+        ({"outputNode": "input"}, "choose another output volume"),
         ({"method": "cthnet"}, "cthnet needs weights"),
         ({"method": "tvsrn", "checkpoint": "/nowhere/weights.safetensors"}, "no such file"),
         ({"method": "magic"}, "'magic' is not one of"),

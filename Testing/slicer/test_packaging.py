@@ -1,4 +1,4 @@
-"""CMake lists every file, and what it installs works with nothing else on the path."""
+"""CMake lists every file, and the installed files work with nothing else on the path."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from Testing.shared_data import CHECKOUT
 
 LIBRARY, MODULE = CHECKOUT / "ThickToThinSRLib", CHECKOUT / "ThickToThinSR"
-# The part of Slicer's CMake that the extension uses: what it installs, it installs to the same places.
+# A stand-in for the part of Slicer's CMake that the extension uses; it installs to the same folders.
 SLICER_CONFIG = """
 set(Slicer_USE_FILE ${CMAKE_CURRENT_LIST_DIR}/use.cmake)
 set(Slicer_EXTENSION_GENERATE_CONFIG ${CMAKE_CURRENT_LIST_DIR}/empty.cmake)
@@ -52,14 +52,14 @@ endfunction()
 
 def listed(folder: Path, *variables: str) -> set[str]:
     text = (folder / "CMakeLists.txt").read_text().replace("${MODULE_NAME}", folder.name)
-    found = set()
+    files = set()
     for variable in variables:
-        found |= set(re.search(rf"set\({variable}\s(.*?)\)", text, re.DOTALL).group(1).split())
-    return found
+        files |= set(re.search(rf"set\({variable}\s(.*?)\)", text, re.DOTALL).group(1).split())
+    return files
 
 
 def present(folder: Path) -> set[str]:
-    """Files that belong into the package, relative to `folder`."""
+    """Files that belong to the package, relative to `folder`."""
     files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     return {
         path.as_posix() for path in files if "__pycache__" not in path.parts and path.name != "CMakeLists.txt"
@@ -98,7 +98,7 @@ def installed(tmp_path_factory):
 
 
 def run_installed(installed: Path, program: str, *arguments: str) -> str:
-    """Run a program that sees the installed tree and the packages, and nothing of the checkout."""
+    """Run a program that can import the installed tree and the packages, but not the checkout."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     done = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(installed)!r}); {program}", *arguments],

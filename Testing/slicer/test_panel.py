@@ -1,4 +1,4 @@
-"""The panel's file, the widget's code and the parameter node speak of the same things."""
+"""The names in the .ui file, in the module's code and in the parameter node agree."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ WIDGETS = {
 @pytest.fixture(scope="module")
 def widgets():
     """Every widget of the panel by name: (class, properties)."""
-    found = {}
+    widgets = {}
     for widget in ElementTree.parse(UI).iter("widget"):
         properties = {
             entry.get("name"): "".join(entry.itertext()).strip() for entry in widget.findall("property")
         }
-        assert widget.get("name") not in found
-        found[widget.get("name")] = (widget.get("class"), properties)
-    return found
+        assert widget.get("name") not in widgets
+        widgets[widget.get("name")] = (widget.get("class"), properties)
+    return widgets
 
 
 def test_every_widget_that_the_code_names_is_in_the_panel(widgets):

@@ -1,4 +1,4 @@
-"""Driving the worker: its protocol whatever arrives, its end whatever happens."""
+"""Running the worker: its protocol, errors and cancellation."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def line(**event) -> bytes:
 
 
 def pretending(files, program: str) -> WorkerProcess:
-    """A worker that runs `program` instead of the command line."""
+    """A worker process that runs `program` instead of the command line."""
     worker = worker_for(files)
     worker.command = [sys.executable, "-c", textwrap.dedent(program), str(files[2] / "cancel")]
     return worker
@@ -132,11 +132,11 @@ def test_a_worker_that_ends_without_a_result_has_failed(files):
 
 def test_cancel_ends_the_work_within_two_seconds_and_writes_nothing(files):
     write_volume(Volume(ct_voxels((40, 150, 150)), (0.8, 0.7, 5.0)), files[0], compress=False)
-    asked = []
+    calls = []
 
     def cancelled():
-        asked.append(time.monotonic())
-        return len(asked) > 8
+        calls.append(time.monotonic())
+        return len(calls) > 8
 
     with pytest.raises(Cancelled):
         run(worker_for(files, spacing=0.25), cancelled=cancelled)

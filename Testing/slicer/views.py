@@ -1,4 +1,4 @@
-"""``slicer.app.layoutManager()`` over the real layout and slice logics, rendered without OpenGL."""
+"""A stand-in for ``slicer.app.layoutManager()`` with the real layout and slice logics, without OpenGL."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SIZE = (300, 240)
 
 
 class LayoutManager:
-    """Makes a slice logic for every slice view of the layout, as Slicer's makes a widget."""
+    """Makes a slice logic for every slice view of the layout, where Slicer makes a widget."""
 
     def __init__(self, scene):
         import slicer
@@ -27,7 +27,7 @@ class LayoutManager:
         self.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
 
     def dismantle(self):
-        """Logics that outlive the nodes of their scene crash."""
+        """Release the logics before their scene: otherwise they crash."""
         self._application.SetSliceLogics(None)
         self._logics.RemoveAllItems()
         for logic in (*self._views.values(), self._layout, self._application):
@@ -71,15 +71,15 @@ class LayoutManager:
 
 
 def scroll(logic, offset: float) -> None:
-    """What turning the mouse wheel over a view does."""
+    """Scroll as by the mouse wheel."""
     logic.StartSliceOffsetInteraction()
     logic.SetSliceOffset(offset)
     logic.EndSliceOffsetInteraction()
 
 
 def picture(logic) -> np.ndarray:
-    """What a view shows: (rows, columns, 3), bytes; black where no volume lies."""
-    # The real pipeline: reslice, map to colours, blend; views outside it add only decoration.
+    """The image in a view: (rows, columns, 3), uint8; black outside the volume."""
+    # The real pipeline: reslice, map to colours, blend. Slicer's view adds only texts and edges.
     logic.UpdatePipeline()
     connection = logic.GetImageDataConnection()
     if connection is None:

@@ -85,7 +85,7 @@ class ctkPathLineEdit(QtWidgets.QLineEdit):
 
 
 class ctkCollapsibleButton(QtWidgets.QGroupBox):
-    """A title with what is under it; collapsed, nothing but the title."""
+    """A title with widgets below it; when collapsed, only the title is visible."""
 
     def __init__(self, parent=None):
         super().__init__(parent)

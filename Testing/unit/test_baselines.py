@@ -86,9 +86,9 @@ def test_resvox_puts_the_middle_of_a_thick_slices_parts_at_its_place(factor):
 @pytest.mark.parametrize("slices", [4, 7, 16])
 def test_mpunets_resizing_keeps_the_end_slices_in_place(slices):
     x = torch.arange(4.0)[None, None, :, None, None].expand(1, 1, 4, 2, 3)
-    found = resized(x, (slices, 4, 6))
-    assert found.shape == (1, 1, slices, 4, 6)
-    torch.testing.assert_close(found[0, 0, :, 3, 5], torch.linspace(0, 3, slices))
+    result = resized(x, (slices, 4, 6))
+    assert result.shape == (1, 1, slices, 4, 6)
+    torch.testing.assert_close(result[0, 0, :, 3, 5], torch.linspace(0, 3, slices))
 
 
 @pytest.mark.parametrize("name", ["saint", "davsr"])

@@ -258,9 +258,18 @@ def thin(tmp_path) -> Path:
 def test_what_is_thin_already_is_skipped_with_the_reason(thin, tmp_path, options):
     done = many(thin, tmp_path / "out", *options)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "0.nrrd: skipped: the input has slices every 1 mm already" in done.stdout
+    assert "0.nrrd: skipped: the input already has slices every 1 mm" in done.stdout
     assert "1.nrrd: skipped: " in done.stdout
     assert done.stdout.endswith("0 done, 0 already there, 2 skipped, 0 failed, 0 left\n")
+
+
+def test_one_scan_is_enhanced_at_its_own_spacing_if_asked(thin, tmp_path):
+    options = ("--method", "consistent", "--spacing", "1")
+    done = run("enhance", thin / "0.nrrd", tmp_path / "one.nrrd", *options)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "one.nrrd").is_file()
+    dry = many(thin, tmp_path / "out", "--spacing", "1", "--dry-run").stdout
+    assert "cannot be enhanced: the input already has slices every 1 mm" in dry
 
 
 def test_what_is_thin_already_can_be_copied_or_fail(thin, tmp_path):

@@ -1,4 +1,4 @@
-"""The command line where all is well: what is written, what is said, how it ends."""
+"""The command line with valid input: results, messages, exit codes."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ COMMANDS = ("enhance", "import-checkpoint", "models", "simulate", "metrics", "co
 
 
 @pytest.fixture
-def said(capfd):
-    """Run with these arguments; exit code 0 and nothing on standard error; what was said."""
+def output_of(capfd):
+    """Run with these arguments, expect exit code 0 and no errors; returns the standard output."""
 
     def run_well(*arguments) -> str:
         assert main([str(argument) for argument in arguments]) == 0
@@ -37,7 +37,7 @@ def said(capfd):
 
 
 def enhanced(source, target, *options) -> sitk.Image:
-    """What ITK reads from the result."""
+    """The result as ITK reads it."""
     assert main(["enhance", str(source), str(target), "--progress", "none", *map(str, options)]) == 0
     return sitk.ReadImage(str(target))
 
@@ -66,8 +66,8 @@ def test_every_option_and_method_is_explained():
         assert f"\n  {method}" in text
 
 
-def test_the_version_is_told(said):
-    assert said("--version").startswith("thicktothin ")
+def test_the_version_is_told(output_of):
+    assert output_of("--version").startswith("thicktothin ")
 
 
 # ---- enhance -------------------------------------------------------------------------------------
@@ -83,19 +83,21 @@ def test_every_format_turns_into_every_other(tmp_path, source, target):
     assert thin.GetPixelID() == sitk.sitkInt16
 
 
-def test_it_says_what_it_understood_and_did_in_a_few_lines(said, tmp_path):
+def test_it_says_what_it_understood_and_did_in_a_few_lines(output_of, tmp_path):
     source, target = write(tmp_path / "thick.nii.gz"), tmp_path / "thin.nrrd"
-    lines = said("enhance", source, target).splitlines()
+    lines = output_of("enhance", source, target).splitlines()
     assert "9 x 8 x 6 voxels of 0.700 x 0.800 x 5.000 mm" in lines[0]
     assert "slice thickness 5 mm (assumed equal to the spacing), intensity HU" in lines[0]
     assert lines[1].startswith("method: universal")
     assert lines[1].endswith("to slices every 1 mm")
     assert lines[-1] == f"written: {target}"
-    assert "thickness 7.5 mm (option)" in said("enhance", source, target, "--overwrite", "--thickness", "7.5")
+    assert "thickness 7.5 mm (option)" in output_of(
+        "enhance", source, target, "--overwrite", "--thickness", "7.5"
+    )
 
 
-def test_nothing_is_said_where_nothing_shall_be(said, tmp_path):
-    assert said("enhance", write(tmp_path / "a.nii"), tmp_path / "b.nii", "--progress", "none") == ""
+def test_nothing_is_said_where_nothing_shall_be(output_of, tmp_path):
+    assert output_of("enhance", write(tmp_path / "a.nii"), tmp_path / "b.nii", "--progress", "none") == ""
 
 
 def test_a_process_does_the_same_and_leaves_the_result_and_its_provenance(tmp_path):
@@ -121,7 +123,7 @@ def test_results_in_several_formats_keep_their_own_provenance(tmp_path):
         assert provenance["output"] == str(tmp_path / f"thin{suffix}")
 
 
-def test_overwriting_replaces_result_and_provenance(said, tmp_path):
+def test_overwriting_replaces_result_and_provenance(output_of, tmp_path):
     source, target = write(tmp_path / "thick.nii.gz"), tmp_path / "thin.nii.gz"
     enhanced(source, target)
     before = contents(tmp_path)
@@ -189,11 +191,11 @@ def mr_of(dataset):
     return dataset
 
 
-def test_any_name_and_any_folder_will_do(said, tmp_path):
+def test_any_name_and_any_folder_will_do(output_of, tmp_path):
     folder = tmp_path / "two  spaces\nü"
     folder.mkdir()
     source = write(folder / "-scan 胸部.nii.gz")
-    said("enhance", source, folder / "thin  \n.nii.gz")
+    output_of("enhance", source, folder / "thin  \n.nii.gz")
     assert read_volume(folder / "thin  \n.nii.gz").spacing[2] == 1
 
 
@@ -210,9 +212,11 @@ def test_a_dicom_series_gives_the_same_as_the_file_of_it(tmp_path):
     assert (provenance["thickness_mm"], provenance["thickness_from"]) == (7.5, "DICOM")
 
 
-def test_a_real_series_becomes_slices_every_four_millimetres(said, tmp_path):
+def test_a_real_series_becomes_slices_every_four_millimetres(output_of, tmp_path):
     folder = shared("data/dicom_lungdx0002_8mm_soft")
-    text = said("enhance", folder, tmp_path / "thin.nii.gz", "--spacing", "4", "--method", "interpolation")
+    text = output_of(
+        "enhance", folder, tmp_path / "thin.nii.gz", "--spacing", "4", "--method", "interpolation"
+    )
     assert "slice thickness 8 mm (DICOM)" in text
     thin = read_volume(tmp_path / "thin.nii.gz")
     assert (thin.spacing[2], thin.voxels.shape) == (4.0, (59, 512, 512))
@@ -221,36 +225,36 @@ def test_a_real_series_becomes_slices_every_four_millimetres(said, tmp_path):
 # ---- the other commands --------------------------------------------------------------------------
 
 
-def test_the_commands_work_hand_in_hand(said, tmp_path):
+def test_the_commands_work_hand_in_hand(output_of, tmp_path):
     thin, thick, back = (tmp_path / f"{name}.nii.gz" for name in ("thin", "thick", "back"))
     write(thin, some_hu((31, 24, 24)), spacing=(0.7, 0.7, 1.0))
-    said("simulate", thin, thick, "--thickness", "5", "--spacing", "5")
+    output_of("simulate", thin, thick, "--thickness", "5", "--spacing", "5")
     assert read_volume(thick).voxels.shape == (7, 24, 24)
-    said("enhance", thick, back)
-    measured = json.loads(said("metrics", thin, back, "--thick", thick, "--json"))
+    output_of("enhance", thick, back)
+    measured = json.loads(output_of("metrics", thin, back, "--thick", thick, "--json"))
     assert 0 < measured["mae_hu"] < 1000
-    assert "PSNR" in said("metrics", thin, back)
+    assert "PSNR" in output_of("metrics", thin, back)
     picture = tmp_path / "picture.png"
-    said("compare", thin, back, "--output", picture)
+    output_of("compare", thin, back, "--output", picture)
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_phantom_is_made_as_asked(said, tmp_path, monkeypatch):
-    asked = []
+def test_a_phantom_is_made_as_asked(output_of, tmp_path, monkeypatch):
+    calls = []
 
-    def drawn(**wishes):
-        asked.append(wishes)
-        return Volume(some_hu(), wishes["spacing"])
+    def drawn(**options):
+        calls.append(options)
+        return Volume(some_hu(), options["spacing"])
 
     # Drawing a real one takes half a minute.
     monkeypatch.setattr(phantom, "thorax", drawn)
-    said("phantom", tmp_path / "a.nii", "--spacing", "4", "--thickness", "5", "--seed", "3")
-    assert asked == [{"spacing": (0.7, 0.7, 4.0), "thickness": 5.0, "seed": 3}]
+    output_of("phantom", tmp_path / "a.nii", "--spacing", "4", "--thickness", "5", "--seed", "3")
+    assert calls == [{"spacing": (0.7, 0.7, 4.0), "thickness": 5.0, "seed": 3}]
     assert read_volume(tmp_path / "a.nii").spacing == (0.7, 0.7, 4.0)
 
 
-def test_models_are_listed_or_said_to_be_missing(said):
-    assert said("models").strip()
+def test_models_are_listed_or_said_to_be_missing(output_of):
+    assert output_of("models").strip()
 
 
 # ---- how it ends ---------------------------------------------------------------------------------

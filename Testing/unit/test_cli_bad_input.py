@@ -31,7 +31,7 @@ def thick(tmp_path):
 
 @pytest.fixture
 def refused(capfd, tmp_path):
-    """Run with these arguments; the line with which they are refused."""
+    """Run with these arguments, which must be refused; returns the error line."""
     return lambda *arguments: expect_refusal(capfd, tmp_path, *arguments)
 
 
@@ -251,7 +251,7 @@ def test_damaged_weights_are_refused(refused, tmp_path, thick, target, checkpoin
 
 
 class Evil:
-    """Unpickled the plain way, it makes a folder."""
+    """An object that creates a folder when it is unpickled normally."""
 
     def __init__(self, canary):
         self.canary = canary
@@ -293,9 +293,9 @@ def test_an_existing_output_is_refused_and_left_as_it_is(refused, thick, target)
 
 def test_the_input_is_never_replaced(refused, thick):
     for extra in ([], ["--overwrite"]):
-        assert "is the input itself" in refused("enhance", thick, thick, *extra)
+        assert "is the input;" in refused("enhance", thick, thick, *extra)
     arguments = ("--spacing", "10", "--thickness", "10", "--overwrite")
-    assert "is the input itself" in refused("simulate", thick, thick, *arguments)
+    assert "is the input;" in refused("simulate", thick, thick, *arguments)
 
 
 def test_outputs_that_cannot_be_are_refused_before_the_work(refused, tmp_path, thick, target):

@@ -1,4 +1,4 @@
-"""Devices: chosen by name, exact when asked, giving way when memory runs out. Faults are injected."""
+"""Devices: choice by name, precision, and what happens when memory runs out (errors are simulated)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WINDOW = window_spec(5, 4, multiple=8, margin=16)
 
 
 def entry(bytes_per_pixel=1.0, **known) -> NetworkEntry:
-    """What the registry would say of a network."""
+    """A registry entry for the tests' networks."""
     return NetworkEntry("", "", "", bytes_per_pixel, **known)
 
 
@@ -29,14 +29,14 @@ ENTRY = entry()
 
 
 class Fragile(torch.nn.Module):
-    """Predicts copies of its second slice; runs out of memory on tiles larger than it can bear."""
+    """Predicts copies of its second slice; raises a memory error for tiles that are too large."""
 
     def __init__(self, bears, error=None):
         super().__init__()
-        self.bears, self.error, self.seen = bears, error or torch.OutOfMemoryError("injected"), []
+        self.bears, self.error, self.shapes = bears, error or torch.OutOfMemoryError("injected"), []
 
     def forward(self, x):
-        self.seen.append(x.shape[-2:])
+        self.shapes.append(x.shape[-2:])
         if x.shape[-1] > self.bears:
             raise self.error
         return x[:, :, 1:2].expand(-1, -1, WINDOW.outputs, -1, -1)
@@ -56,20 +56,20 @@ def thick_slices(size=300):
     ],
 )
 def test_out_of_memory_leads_to_smaller_tiles_with_a_word_and_the_same_result(error):
-    said = []
-    fragile = Runner(Fragile(150, error), WINDOW, ENTRY, "cpu", monitor=Monitor(say=said.append))
+    lines = []
+    fragile = Runner(Fragile(150, error), WINDOW, ENTRY, "cpu", monitor=Monitor(say=lines.append))
     thick = thick_slices()
     expected = predict(thick, WINDOW, "seamless", Runner(Fragile(10_000), WINDOW, ENTRY, "cpu"), Monitor())
     result = predict(thick, WINDOW, "seamless", fragile, Monitor())
     assert np.abs(result - expected).max() < 1e-5
-    assert len(said) == 2
-    assert all("out of memory" in line for line in said)
-    assert "96 pixels" in said[-1]
+    assert len(lines) == 2
+    assert all("out of memory" in line for line in lines)
+    assert "96 pixels" in lines[-1]
 
 
 def test_a_gpu_without_memory_for_the_smallest_tiles_hands_over_to_the_cpu(monkeypatch):
-    said = []
-    runner = Runner(Fragile(10_000), WINDOW, ENTRY, "cpu", monitor=Monitor(say=said.append))
+    lines = []
+    runner = Runner(Fragile(10_000), WINDOW, ENTRY, "cpu", monitor=Monitor(say=lines.append))
     runner.device = torch.device("meta")  # stands for a GPU: anything that is not the CPU
     runner.shrink("injected", 1, 96, divisible=True)
     assert runner.device.type == "cpu"
@@ -96,18 +96,18 @@ def test_where_nothing_fits_the_user_is_told_so():
 
 
 def test_the_authors_tiles_are_never_made_smaller():
-    said = []
+    lines = []
     runner = Runner(
         Fragile(8),
         window_spec(5, 4, multiple=8, margin=16, tile=128),
         ENTRY,
         "cpu",
-        monitor=Monitor(say=said.append),
+        monitor=Monitor(say=lines.append),
     )
     thick = np.zeros((5, 128, 128), np.float32)
     with pytest.raises(UserError, match="tiles of 128 pixels"):
         predict(thick, runner.window, "authors", runner, Monitor())
-    assert not said
+    assert not lines
     runner.device = torch.device("meta")
     runner.shrink("injected", 1, 128, divisible=False)
     assert runner.device.type == "cpu"
@@ -116,18 +116,18 @@ def test_the_authors_tiles_are_never_made_smaller():
 def test_precision_is_decided_by_the_middle_of_the_volume():
     thick = np.full((12, 300, 300), -1024, np.float32)
     thick[3:9, 60:240, 60:240] = 1000.0
-    seen = []
+    means = []
 
     class First(Fragile):
         def forward(self, x):
-            seen.append(float(x.mean()))
+            means.append(float(x.mean()))
             return super().forward(x)
 
     runner = Runner(First(10_000), WINDOW, ENTRY, "cpu")
     runner.tile = 128
     predict(thick, WINDOW, "seamless", runner, Monitor())
-    assert seen[0] > 0.3
-    assert min(seen) == 0, "the corners hold but air"
+    assert means[0] > 0.3
+    assert min(means) == 0, "the corners hold but air"
 
 
 def test_other_errors_of_a_network_are_not_taken_for_lack_of_memory():
@@ -200,11 +200,11 @@ def test_on_a_cpu_auto_precision_is_float32_and_lower_ones_are_obeyed():
 
 
 def test_float32_allows_no_tf32_and_leaves_the_setting_as_it_was():
-    seen = []
+    tf32 = []
 
     class Watching(torch.nn.Module):
         def forward(self, x):
-            seen.append((torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32))
+            tf32.append((torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32))
             return x
 
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32

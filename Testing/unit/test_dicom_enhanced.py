@@ -57,11 +57,11 @@ def test_hu_and_padding_of_an_enhanced_ct_come_back_in_the_derived_series(tmp_pa
     assert main([str(argument) for argument in command]) == 0
     stored = round((PADDING_HU - INTERCEPT) / slope)
     for path in (tmp_path / "thin").glob("*.dcm"):
-        made = dcmread(path)
-        assert (made.RescaleSlope, made.RescaleIntercept) == (slope, INTERCEPT)
-        assert made.PixelPaddingValue == stored
-        assert np.all(made.pixel_array[:2] == stored)
-        assert not np.any(made.pixel_array[2:] == stored)
+        result = dcmread(path)
+        assert (result.RescaleSlope, result.RescaleIntercept) == (slope, INTERCEPT)
+        assert result.PixelPaddingValue == stored
+        assert np.all(result.pixel_array[:2] == stored)
+        assert not np.any(result.pixel_array[2:] == stored)
     thin = read_series(tmp_path / "thin")
     # Cubic interpolation passes through the measured slices.
     np.testing.assert_array_equal(thin.voxels[::5], voxels)

@@ -218,7 +218,9 @@ def test_a_series_of_captures_alone_is_refused_with_what_it_is(tmp_path):
     write_series([one], tmp_path)
     assert "only 1 screen capture (00-0.dcm)" in refusal(tmp_path)
     assert "no slices of a scan: 1 screen capture" in refusal(tmp_path, one.SeriesInstanceUID)
-    with pytest.raises(UserError, match=r"holds neither volume files nor DICOM series; .*1 screen capture"):
+    with pytest.raises(
+        UserError, match=r"contains neither volume files nor DICOM series; .*1 screen capture"
+    ):
         find_inputs(tmp_path, tmp_path.parent / "out")
 
 
@@ -367,7 +369,7 @@ def test_messages_are_plain(tmp_path):
     for dataset in slices:
         del dataset.Modality
     folder = write_series(slices, tmp_path / "in")
-    with pytest.raises(UserError, match="this series does not say what it is"):
+    with pytest.raises(UserError, match="no modality is given"):
         enhance_file(folder, tmp_path / "out", Settings(method="interpolation"))
     del slices[2].ImagePositionPatient
     assert "it has no ImagePositionPatient" in refusal(write_series(slices, tmp_path / "in"))

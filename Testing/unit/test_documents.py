@@ -40,8 +40,8 @@ def commands(text: str) -> list[list[str]]:
     prose = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
     lines += [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", prose)]
     starts = ("thicktothin ", "python -m ", ".venv/bin/thicktothin ")
-    found = [line for line in lines if line.startswith(starts) and "..." not in line]
-    return [shlex.split(line, comments=True) for line in found]
+    commands = [line for line in lines if line.startswith(starts) and "..." not in line]
+    return [shlex.split(line, comments=True) for line in commands]
 
 
 def headings(page: Path) -> set[str]:
@@ -123,12 +123,12 @@ def tracked_texts() -> dict[str, str]:
     done = subprocess.run(["git", "ls-files"], cwd=CHECKOUT, capture_output=True, text=True)
     if done.returncode:
         pytest.skip("not a git checkout")
-    found = {}
+    texts = {}
     for name in done.stdout.split("\n"):
         path = CHECKOUT / name
         if name and path.is_file() and path.suffix not in (".png", ".nrrd", ".npz", ".safetensors", ".xz"):
-            found[name] = path.read_text()
-    return found
+            texts[name] = path.read_text()
+    return texts
 
 
 def test_the_repositorys_address_is_the_same_everywhere():

@@ -1,4 +1,4 @@
-"""The whole job in memory and from file to file: geometry, types, choices, warnings, provenance."""
+"""Enhancement in memory and from file to file: geometry, types, choices, warnings, provenance."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from Testing.shared_data import shared
 from ThickToThinSRLib.enhance import enhance_file, enhance_volume
-from ThickToThinSRLib.errors import Cancelled, UserError
+from ThickToThinSRLib.errors import AlreadyThin, Cancelled, UserError
 from ThickToThinSRLib.inference import memory
 from ThickToThinSRLib.intensity import to_unit
 from ThickToThinSRLib.io.volume_files import read_volume, write_volume
@@ -165,12 +165,29 @@ def test_the_target_spacing_comes_from_spacing_factor_network_or_one_millimetre(
         choose_spacing(Settings(), 0.8, None)
 
 
+@pytest.mark.parametrize("choice", [{"spacing": 5.0}, {"factor": 1.0}])
+@pytest.mark.parametrize("thickness", [5.0, 7.0])
+def test_the_inputs_own_spacing_is_allowed_if_asked_for_and_a_coarser_one_is_not(choice, thickness):
+    thick = chest(dtype=np.float32)
+    settings = Settings(method="consistent", thickness=thickness, **choice)
+    thin, _ = enhance_volume(thick, settings)
+    assert thin.spacing == thick.spacing and thin.voxels.shape == thick.voxels.shape
+    if thickness == 5.0:
+        with pytest.raises(AlreadyThin, match="already has slices every 5 mm"):
+            enhance_volume(thick, settings, refuse_thin=True)
+    else:  # overlapping slices become thinner at the same spacing
+        thin, _ = enhance_volume(thick, settings, refuse_thin=True)
+        assert np.abs(thin.voxels - thick.voxels).mean() > 10
+    with pytest.raises(AlreadyThin, match="coarser"):
+        enhance_volume(thick, Settings(method="consistent", spacing=5.1, thickness=thickness))
+
+
 def test_thickness_comes_from_the_option_the_source_or_the_spacing():
     thick = chest()
-    told = Volume(thick.voxels, thick.spacing, slice_axis=2, thickness=6.5)
+    with_thickness = Volume(thick.voxels, thick.spacing, slice_axis=2, thickness=6.5)
     cases = (
-        (told, Settings(thickness=7), 7.0, "option"),
-        (told, Settings(), 6.5, "DICOM"),
+        (with_thickness, Settings(thickness=7), 7.0, "option"),
+        (with_thickness, Settings(), 6.5, "DICOM"),
         (thick, Settings(), 5.0, "assumed equal to the spacing"),
     )
     for volume, settings, thickness, origin in cases:
@@ -196,13 +213,17 @@ def test_a_result_that_cannot_fit_into_memory_is_refused_before_the_work(monkeyp
 def test_provenance_tells_how_the_result_was_made(tmp_path, checkpoint):
     write_volume(chest(), tmp_path / "thick.nrrd")
     enhance_file(tmp_path / "thick.nrrd", tmp_path / "thin.nii.gz", Settings(checkpoint=checkpoint))
-    told = json.loads((tmp_path / "thin.nii.gz.provenance.json").read_text())
-    assert told["method"] == "tvsrn"
-    assert len(told["checkpoint"]["sha256"]) == 64
-    assert told["checkpoint"]["title"] == "untrained"
-    assert told["spacing_mm"] == told["thickness_mm"] == 5.0
-    assert told["consistency_hu"]["slices"] == 4
-    assert (told["device"], told["precision"], told["made_consistent"]) == ("cpu", "float32", True)
+    provenance = json.loads((tmp_path / "thin.nii.gz.provenance.json").read_text())
+    assert provenance["method"] == "tvsrn"
+    assert len(provenance["checkpoint"]["sha256"]) == 64
+    assert provenance["checkpoint"]["title"] == "untrained"
+    assert provenance["spacing_mm"] == provenance["thickness_mm"] == 5.0
+    assert provenance["consistency_hu"]["slices"] == 4
+    assert (provenance["device"], provenance["precision"], provenance["made_consistent"]) == (
+        "cpu",
+        "float32",
+        True,
+    )
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "thick.nrrd",
         "thin.nii.gz",

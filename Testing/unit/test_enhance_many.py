@@ -1,4 +1,4 @@
-"""A folder of cases: a broken one stops no other, what is there is not made again, several share the work."""
+"""Batches: a damaged input does not stop the rest, existing results are kept, processes share the work."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ def six_cases(folder: Path, shape=(6, 8, 9)) -> Path:
 RESULTS = {"a.nrrd", "b/c.nii.gz", "patient 0/ct", "patient 1/ct", "patient 2/ct"}
 
 
-def made(target: Path) -> dict[str, str]:
-    """Name and series or checksum of every result that has its provenance."""
-    found = {}
+def results_in(target: Path) -> dict[str, str]:
+    """Every result that has a provenance file, by name: its time and inode, to detect changes."""
+    written = {}
     for beside in target.rglob("*.provenance.json"):
         result = beside.with_name(beside.name.removesuffix(".provenance.json"))
         name = result.relative_to(target).as_posix()
-        found[name] = f"{result.stat().st_mtime_ns} {result.stat().st_ino}"
-    return found
+        written[name] = f"{result.stat().st_mtime_ns} {result.stat().st_ino}"
+    return written
 
 
 def finished(output: str) -> dict[str, list[str]]:
-    """Names by state, of the JSON lines of a run, ends only."""
+    """Names of the inputs by final state, from the JSON lines of a run."""
     events = [json.loads(line) for line in output.splitlines()]
     names: dict[str, list[str]] = {"done": [], "already there": [], "failed": []}
     for event in events:
@@ -62,14 +62,14 @@ def finished(output: str) -> dict[str, list[str]]:
 
 def children(pid: int) -> list[int]:
     """Processes whose parent is `pid`."""
-    found = []
+    children = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             if int(path.read_text().rpartition(")")[2].split()[1]) == pid:
-                found.append(int(path.parent.name))
+                children.append(int(path.parent.name))
         except OSError:
             continue
-    return found
+    return children
 
 
 def exists(pid: int) -> bool:
@@ -92,12 +92,12 @@ def test_killed_half_way_and_started_again_it_does_the_rest_only(tmp_path):
     source, target = six_cases(tmp_path / "in"), tmp_path / "out"
     arguments = ("enhance-many", source, target, *OPTIONS, "--progress", "json")
     first = subprocess.Popen(command(*arguments), env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
-    wait_until(lambda: len(made(target)) >= 2)
+    wait_until(lambda: len(results_in(target)) >= 2)
     workers = children(first.pid)
     first.kill()
     first.communicate()
     wait_until(lambda: not any(exists(pid) for pid in workers))  # a worker does not outlive its parent
-    before = made(target)
+    before = results_in(target)
     assert 2 <= len(before) < len(RESULTS)
     assert not list(target.rglob(".thicktothin-*"))
 
@@ -107,7 +107,7 @@ def test_killed_half_way_and_started_again_it_does_the_rest_only(tmp_path):
     assert set(ends["done"]) == RESULTS - set(before)
     assert ends["failed"] == ["broken.nrrd"]
     assert second.returncode == 2
-    after = made(target)
+    after = results_in(target)
     assert set(after) == RESULTS
     assert {name: after[name] for name in before} == before  # not touched
 
@@ -125,7 +125,7 @@ def test_every_failure_is_named_with_its_reason_and_ends_with_2(tmp_path):
     assert "position" in lines[1] or "missing" in lines[1]
     assert lines[-1].endswith("2 of 6 failed: broken.nrrd, patient 1/ct")
     assert "4 done, 0 already there, 0 skipped, 2 failed, 0 left" in done.stdout
-    assert set(made(target)) == RESULTS - {"patient 1/ct"}
+    assert set(results_in(target)) == RESULTS - {"patient 1/ct"}
 
 
 def test_results_keep_names_and_kind(tmp_path):
@@ -229,7 +229,7 @@ def test_results_within_the_input_folder_are_no_inputs(tmp_path):
     for _ in range(2):
         done = run("enhance-many", tmp_path, tmp_path / "thin", "--method", "interpolation")
         assert done.returncode == 0
-    assert set(made(tmp_path)) == {"thin/a.nrrd"}
+    assert set(results_in(tmp_path)) == {"thin/a.nrrd"}
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_results_within_the_input_folder_are_no_inputs(tmp_path):
     [
         ("nowhere", "out", "no such folder"),
         ("a.nrrd", "out", "not a folder"),
-        ("empty", "out", "holds neither"),
+        ("empty", "out", "contains neither"),
         ("full", "full", "is the folder of the inputs"),
         ("full", "a.nrrd", "is a file"),
     ],
@@ -257,9 +257,9 @@ def test_a_file_that_it_did_not_make_is_replaced_only_if_asked(tmp_path):
         folder.mkdir()
         write(folder / "a.nrrd", some_hu((6, 8, 9)))
     before = contents(target)
-    found = run("enhance-many", source, target, *OPTIONS)
-    assert found.returncode == 2
-    assert "exists already" in found.stderr + found.stdout
+    process = run("enhance-many", source, target, *OPTIONS)
+    assert process.returncode == 2
+    assert "already exists" in process.stderr + process.stdout
     assert contents(target) == before
     assert run("enhance-many", source, target, *OPTIONS, "--overwrite").returncode == 0
     assert contents(target) != before

@@ -1,4 +1,4 @@
-"""Volume files: what is read comes back as it was, damaged files are refused, results appear whole or not."""
+"""Volume files: reading and writing, damaged files, and results that are complete or missing."""
 
 from __future__ import annotations
 
@@ -280,9 +280,9 @@ def test_a_name_that_cannot_be_written_is_refused_at_once(tmp_path):
         ("missing/a.nii", True, "does not exist"),
         ("taken.nii/a.nii", True, "does not exist"),
         ("a" * 300, True, "too long"),
-        ("taken.nii", False, "exists already"),
-        ("dangling.nii", False, "exists already"),
-        ("circle.nii", False, "exists already"),
+        ("taken.nii", False, "already exists"),
+        ("dangling.nii", False, "already exists"),
+        ("circle.nii", False, "already exists"),
     ):
         with pytest.raises(UserError, match=reason):
             check_free(tmp_path / name, overwrite)
@@ -295,7 +295,7 @@ def test_the_input_is_no_place_for_the_output_under_whatever_name(tmp_path):
     source.touch()
     (tmp_path / "link.nii").symlink_to(source)
     for name in ("a.nii", "link.nii"):
-        with pytest.raises(UserError, match="is the input itself"):
+        with pytest.raises(UserError, match="is the input;"):
             check_free(tmp_path / name, True, source)
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints made to run code or to exhaust the machine: nothing in them runs."""
+"""Malicious checkpoints, made to run code or to exhaust memory: nothing in them runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ThickToThinSRLib.weights.authors_file import read_authors
 
 
 class Evil:
-    """Unpickled the plain way, it makes a file."""
+    """An object that creates a file when it is unpickled normally."""
 
     def __init__(self, canary):
         self.canary = canary

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def network(name: str, **arguments) -> torch.nn.Module:
-    """With a last layer that lets everything before it show."""
+    """A network whose last layer is not zero, so that all layers influence the output."""
     torch.manual_seed(0)
     module = build(name, **arguments)
     with torch.no_grad():
@@ -35,15 +35,15 @@ def plain_msd(module, planes):
 def test_the_dense_network_and_its_gradients_are_those_of_the_plain_formulation(channels, layers):
     module = network("msd", channels=channels, layers=layers).train()
     planes = torch.rand(2, channels, 12, 21, requires_grad=True)
-    found = []
+    outcomes = []
     for forward in (module, lambda x: plain_msd(module, x)):
         module.zero_grad()
         planes.grad = None
         result = forward(planes)
         result.square().mean().backward()
         gradients = [parameter.grad.flatten() for parameter in module.parameters()]
-        found.append((result.detach(), torch.cat([planes.grad.flatten(), *gradients])))
-    (result, gradients), (expected, expected_gradients) = found
+        outcomes.append((result.detach(), torch.cat([planes.grad.flatten(), *gradients])))
+    (result, gradients), (expected, expected_gradients) = outcomes
     assert expected.std() > 0.1
     torch.testing.assert_close(result, expected, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(
@@ -52,11 +52,11 @@ def test_the_dense_network_and_its_gradients_are_those_of_the_plain_formulation(
 
 
 def test_the_dense_network_keeps_one_buffer_for_all_its_layers():
-    module, kept = network("msd").train(), []
+    module, saved = network("msd").train(), []
     planes = torch.rand(1, 1, 16, 16)
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t) or t, lambda t: t):
         module(planes)
-    distinct = {tensor.data_ptr(): tensor.numel() for tensor in kept if tensor.dim() == 4}
+    distinct = {tensor.data_ptr(): tensor.numel() for tensor in saved if tensor.dim() == 4}
     weights = sum(parameter.numel() for parameter in module.parameters())
     assert sum(distinct.values()) <= 101 * 16 * 16 + weights
 
@@ -106,9 +106,9 @@ def test_half_precision_stays_close_and_trains(name):
     with torch.inference_mode():
         exact = module(planes)
     with torch.autocast("cpu", torch.bfloat16):
-        found = module.train()(planes).float()
-        found.square().mean().backward()
-    assert (found - exact).abs().max() < 0.1 * exact.abs().max()
+        output = module.train()(planes).float()
+        output.square().mean().backward()
+    assert (output - exact).abs().max() < 0.1 * exact.abs().max()
     assert all(torch.isfinite(weight.grad).all() for weight in module.parameters())
 
 
@@ -116,8 +116,8 @@ def test_the_dense_network_keeps_full_precision_on_the_cpu():
     # In bfloat16 oneDNN's backward pass reads beyond the memory of large planes and kills the process.
     module, planes = network("msd", layers=12), torch.rand(1, 1, 24, 24)
     with torch.autocast("cpu", torch.bfloat16):
-        found = module(planes)
-    assert torch.equal(found, module(planes))
+        output = module(planes)
+    assert torch.equal(output, module(planes))
 
 
 def test_they_are_in_the_registry_for_any_target_spacing():

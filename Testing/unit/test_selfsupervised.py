@@ -1,4 +1,4 @@
-"""Learning from a scan's own slices: what the pairs are, and that only what is better is kept."""
+"""SR4ZCT's self-supervision: the training pairs, and that only better weights are used."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CPU = torch.device("cpu")
 
 
 def slices(shape=(9, 40, 48)) -> np.ndarray:
-    """Blobs of 4 to 8 pixels, other ones in every slice."""
+    """Blocks of 4 x 4 pixels, different ones in every slice."""
     return blocks(shape, 4, 250).astype(np.float32)
 
 
@@ -51,52 +51,52 @@ def test_a_pair_is_a_whole_slice_degraded_along_rows_and_what_it_lacks():
             turned = voxels[0][rows, columns]
             thick = (thick_matrix(24, 1.0, ACQUISITION) @ turned).astype(np.float32)
             base = ConsistentInterpolation(ACQUISITION, len(thick), 24, 1.0)(thick)
-            found = (
+            deviations = (
                 np.abs(x[0, 0].numpy() - to_unit(base)).max(),
                 np.abs(difference[0, 0].numpy() / RESIDUAL_SCALE - (turned - base)).max(),
             )
-            candidates.append(max(found[0] * 3072, found[1]))
+            candidates.append(max(deviations[0] * 3072, deviations[1]))
     assert truth.shape == base.shape == tuple(x.shape[2:])
     assert min(candidates) < 0.05
 
 
 def test_every_other_step_degrades_the_columns():
     voxels = slices()[:, :, :1].repeat(40, axis=2)
-    made = pairs(voxels)  # it varies along the rows only
-    lacking = [float(made.batch(step)[1].abs().mean()) for step in range(4)]
-    assert min(lacking[0], lacking[2]) > 100 * max(lacking[1], lacking[3])
+    drawn = pairs(voxels)  # it varies along the rows only
+    sizes = [float(drawn.batch(step)[1].abs().mean()) for step in range(4)]
+    assert min(sizes[0], sizes[2]) > 100 * max(sizes[1], sizes[3])
 
 
 def test_crops_are_small_and_a_step_is_always_the_same():
-    made, again = (pairs(slices((9, 120, 140))) for _ in range(2))
-    x, difference = made.batch(3)
+    drawn, again = (pairs(slices((9, 120, 140))) for _ in range(2))
+    x, difference = drawn.batch(3)
     assert x.shape == (8, 1 + CONDITIONS, 96, 96) and difference.shape == (8, 1, 96, 96)
-    made.batch(5)
+    drawn.batch(5)
     torch.testing.assert_close(again.batch(3)[0], x, rtol=0, atol=0)
-    assert not torch.equal(made.batch(4)[0], x)
+    assert not torch.equal(drawn.batch(4)[0], x)
 
 
 def test_held_out_slices_are_never_learned_from():
     voxels = slices((16, 24, 24))
     voxels[4::8] = 777.0
-    made = pairs(voxels, described=False)
-    assert all(float(made.batch(step)[1].abs().mean()) > 0.1 for step in range(40))
-    assert all(not made.batch(step, held_out=True)[1].abs().max() > 1e-4 for step in range(4))
+    drawn = pairs(voxels, described=False)
+    assert all(float(drawn.batch(step)[1].abs().mean()) > 0.1 for step in range(40))
+    assert all(not drawn.batch(step, held_out=True)[1].abs().max() > 1e-4 for step in range(4))
 
 
 def test_whole_slices_are_what_the_paper_learns_from():
-    made = pairs(whole=True)
-    assert made.batch(0)[0].shape == (1, 1 + CONDITIONS, 40, 48)
-    assert made.batch(1)[0].shape == (1, 1 + CONDITIONS, 48, 40)
-    assert made.steps_per_epoch() == 2 * 8  # both directions of the slices that are not held out
-    assert made.squared and not pairs().squared
+    drawn = pairs(whole=True)
+    assert drawn.batch(0)[0].shape == (1, 1 + CONDITIONS, 40, 48)
+    assert drawn.batch(1)[0].shape == (1, 1 + CONDITIONS, 48, 40)
+    assert drawn.steps_per_epoch() == 2 * 8  # both directions of the slices that are not held out
+    assert drawn.squared and not pairs().squared
 
 
 def test_learning_raises_the_gain_on_held_out_slices():
     network = small_network()
-    found = adapt(network, pairs(), epochs(30), "float32", Monitor())
-    assert found["before_db"] == 0.0
-    assert found["after_db"] > 0.05
+    result = adapt(network, pairs(), epochs(30), "float32", Monitor())
+    assert result["before_db"] == 0.0
+    assert result["after_db"] > 0.05
     assert not network.training
 
 
@@ -104,19 +104,20 @@ def test_weights_that_did_not_get_better_stay_as_they_were(monkeypatch):
     network = small_network()
     adapt(network, pairs(), epochs(20), "float32", Monitor())
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    monkeypatch.setattr("ThickToThinSRLib.methods.sr4zct.adaptation._RATE", 3.0)  # bound to do harm
-    monkeypatch.setattr("ThickToThinSRLib.methods.adaptation._STEPS_BETWEEN_LOOKS", 4)
+    # With this learning rate the weights can only get worse.
+    monkeypatch.setattr("ThickToThinSRLib.methods.sr4zct.adaptation._LEARNING_RATE", 3.0)
+    monkeypatch.setattr("ThickToThinSRLib.methods.adaptation._STEPS_BETWEEN", 4)
     monitor = Monitor()
-    found = adapt(network, pairs(), epochs(20), "float32", monitor)
-    assert found["after_db"] == found["before_db"] > 0
+    result = adapt(network, pairs(), epochs(20), "float32", monitor)
+    assert result["after_db"] == result["before_db"] > 0
     assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
-    assert "stopped improving" in monitor.notes[0] and found["steps"] < 60
+    assert "stopped improving" in monitor.notes[0] and result["steps"] < 60
 
 
 def test_progress_reaches_its_end_and_tells_the_gain():
-    seen = []
-    adapt(small_network(), pairs(), epochs(2), "float32", Monitor(lambda *event: seen.append(event)))
-    stages, done, totals = zip(*seen, strict=True)
+    events = []
+    adapt(small_network(), pairs(), epochs(2), "float32", Monitor(lambda *event: events.append(event)))
+    stages, done, totals = zip(*events, strict=True)
     assert list(done) == list(range(1, totals[0] + 1)) and len(set(totals)) == 1
     assert all(stage.startswith("adaptation (held-out slices") for stage in stages)
     assert math.isfinite(float(stages[-1].split()[-2]))

@@ -1,4 +1,4 @@
-"""Options: values that they cannot have, and methods that do not take them."""
+"""Options: values that are not allowed, and methods that do not have them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ThickToThinSRLib.settings import Settings, flag
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"minutes": -1.0}, "--minutes must be a number of at least 0, not -1"),
-        ({"minutes": float("nan")}, "--minutes must be a number of at least 0, not nan"),
+        ({"minutes": -1.0}, "--minutes must be 0 or larger, not -1"),
+        ({"minutes": float("nan")}, "--minutes must be 0 or larger, not nan"),
         ({"minutes": float("inf")}, "--minutes must be"),
         ({"epochs": -3}, "--epochs must be"),
         ({"minutes": 1.0, "epochs": 2}, "either --minutes or --epochs"),
@@ -50,7 +50,7 @@ def test_a_method_without_adaptation_refuses_its_options(options):
     name = flag(next(iter(options)))
     with pytest.raises(UserError) as raised:
         check_options("consistent", Settings(**options))
-    assert f"method consistent does not take {name}; only " in raised.value.worded(flag)
+    assert f"method consistent has no {name}; only " in raised.value.worded(flag)
     check_options("consistent", Settings())
 
 
@@ -104,8 +104,8 @@ def test_the_provenance_keeps_what_makes_another_result():
 def test_the_command_line_refuses_in_one_line_and_writes_nothing(arguments, tmp_path, capfd, monkeypatch):
     monkeypatch.chdir(tmp_path)
     thick = write(tmp_path / "thick.nii.gz")
-    said = expect_refusal(
+    message = expect_refusal(
         capfd, tmp_path, "enhance", thick, tmp_path / "thin.nii.gz", "--progress", "none",
         "--method", "consistent", *arguments,
     )  # fmt: skip
-    assert arguments[0].split("=")[0] in said or "does not exist" in said
+    assert arguments[0].split("=")[0] in message or "does not exist" in message

@@ -1,4 +1,4 @@
-"""Sliding windows: every thin slice once, nothing displaced, no borders; the authors' loop to the letter."""
+"""Sliding windows: complete, not displaced, without borders; the authors' tiling as in their code."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SPECS = [window_spec(r, d, multiple=8, margin=16) for r in (2, 3, 4, 5, 6) for d
 
 
 class LinearNetwork:
-    """A network that interpolates linearly between its thick slices: exact wherever windows lie right."""
+    """A network that interpolates linearly between its thick slices: exact if the windows lie right."""
 
     memory_errors = ()
 
@@ -42,7 +42,7 @@ class LinearNetwork:
 
 
 class ConfusedAtBorders(LinearNetwork):
-    """Right inside its tile, wrong in the margin, as a network whose windows wrap round is."""
+    """Right inside the tile and wrong in the margin, like a network whose attention windows wrap around."""
 
     def __call__(self, blocks):
         out = super().__call__(blocks)
@@ -65,8 +65,8 @@ def test_seamless_windows_share_every_thin_slice_completely(window, slices):
     total = np.zeros(window.factor * (slices - 1) + 1)
     for part in depth_placements(slices, window, "seamless"):
         assert part.offset >= 0
-        assert part.offset + len(part.weights) <= window.outputs
-        total[part.target] += part.weights
+        assert part.offset + len(part.shares) <= window.outputs
+        total[part.target] += part.shares
     assert np.allclose(total, 1)
 
 
@@ -77,8 +77,8 @@ def test_seamless_tiles_share_every_pixel_and_have_sizes_that_networks_take(size
         assert part.length % TVSRN.multiple == 0
         assert part.length <= max(tile, 8)
         assert part.offset >= TVSRN.margin
-        assert part.offset + len(part.weights) <= part.length - TVSRN.margin
-        total[part.target] += part.weights
+        assert part.offset + len(part.shares) <= part.length - TVSRN.margin
+        total[part.target] += part.shares
     assert np.allclose(total, 1)
 
 
@@ -123,8 +123,8 @@ def test_the_authors_windows_lie_where_their_loop_puts_them():
     assert [part.start for part in depth_placements(10, CTHNET, "authors")] == [0, 2]
     owner = np.full(41, -1)
     for number, part in enumerate(parts):
-        owner[part.target][part.weights == 1] = number
-        assert set(np.unique(part.weights)) <= {0.0, 1.0}
+        owner[part.target][part.shares == 1] = number
+        assert set(np.unique(part.shares)) <= {0.0, 1.0}
     assert owner[:3].tolist() == owner[-3:].tolist() == [-1] * 3
     assert owner[3:13].tolist() == [0] * 10
     assert owner[28:38].tolist() == [3] * 10

@@ -1,4 +1,4 @@
-"""The method `sr4zct`: geometry, agreement with the input, budgets, and weights that are kept."""
+"""The method `sr4zct`: geometry, consistency, budgets, and saved weights."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CARD = {"title": "Test", "version": "1", "licence": "none", "origin": "random nu
 
 
 def saved(folder, name: str, strength: float, **arguments):
-    """A file of weights, random ones, whose corrections mean nothing."""
+    """A checkpoint with random weights."""
     torch.manual_seed(0)
     network = build(name, **arguments)
     torch.nn.init.normal_(network.head.weight, std=strength)
@@ -82,7 +82,7 @@ def test_the_result_agrees_with_the_input_where_the_network_does_not(checkpoint)
     assert bound["consistency_hu"]["mean"] < 0.3 and bound["consistency_hu"]["worst_slice"] < 0.5
 
 
-@pytest.mark.parametrize("spacing", [0.8, 1.0, 1.7, 4.0])
+@pytest.mark.parametrize("spacing", [0.8, 1.0, 1.7, 5.0])
 @pytest.mark.parametrize("thickness", [5.0, 8.0])
 def test_any_spacing_is_kept_exactly(checkpoint, spacing, thickness):
     thin, _ = enhanced(scan(), checkpoint, spacing=spacing, thickness=thickness)
@@ -183,17 +183,17 @@ def test_every_budget_gives_a_valid_result_of_every_scan(checkpoint, budget, sha
 
 
 def test_adapted_weights_give_the_same_result_again(checkpoint, tmp_path):
-    kept = tmp_path / "kept.safetensors"
-    thin, _ = enhanced(scan(), checkpoint, epochs=2, save_weights=kept)
-    again, report = enhanced(scan(), kept, minutes=None)
+    adapted = tmp_path / "kept.safetensors"
+    thin, _ = enhanced(scan(), checkpoint, epochs=2, save_weights=adapted)
+    again, report = enhanced(scan(), adapted, minutes=None)
     np.testing.assert_array_equal(again.voxels, thin.voxels)
     assert "steps" not in report["adaptation"]
-    card = Weights.open(kept).card
+    card = Weights.open(adapted).card
     assert card["trained"]["spacing"] == [5.0, 5.0] and card["adapted"]["steps"] >= 2
 
 
 def test_weights_that_nothing_was_adapted_of_are_not_saved(checkpoint, tmp_path):
-    with pytest.raises(UserError, match="no weights to save"):
+    with pytest.raises(UserError, match="no adapted weights to save"):
         enhanced(scan(), checkpoint, save_weights=tmp_path / "kept.safetensors")
 
 
@@ -208,21 +208,21 @@ def test_cancelled_while_it_adapts_or_corrects_it_leaves_nothing(checkpoint, tmp
     settings = Settings(
         method="sr4zct", checkpoint=checkpoint, epochs=8, save_weights=tmp_path / "kept.safetensors"
     )
-    before, asked = contents(tmp_path), iter(range(polls))
+    before, remaining = contents(tmp_path), iter(range(polls))
     with pytest.raises(Cancelled):
         enhance_file(
             tmp_path / "thick.nrrd", tmp_path / "thin.nrrd", settings,
-            Monitor(cancelled=lambda: next(asked, None) is None),
+            Monitor(cancelled=lambda: next(remaining, None) is None),
         )  # fmt: skip
     assert contents(tmp_path) == before
 
 
 def test_progress_counts_every_plane(checkpoint):
-    seen: dict[str, list] = {}
+    progress: dict[str, list] = {}
     volume = scan()
     enhance_volume(
         volume, Settings(method="sr4zct", checkpoint=checkpoint, minutes=0.0, spacing=1.0),
-        Monitor(lambda stage, done, total: seen.setdefault(stage, []).append((done, total))),
+        Monitor(lambda stage, done, total: progress.setdefault(stage, []).append((done, total))),
     )  # fmt: skip
-    assert seen["coronal planes"] == [(done, 40) for done in range(1, 41)]
-    assert seen["sagittal planes"] == [(done, 48) for done in range(1, 49)]
+    assert progress["coronal planes"] == [(done, 40) for done in range(1, 41)]
+    assert progress["sagittal planes"] == [(done, 48) for done in range(1, 49)]

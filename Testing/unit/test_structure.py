@@ -1,4 +1,4 @@
-"""The house as docs/architecture.md draws it: wings, the arrows between them, no circle, short signatures."""
+"""The structure in docs/architecture.md: which parts import which, no import circles, short signatures."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def modules() -> dict[str, Path]:
 @cache
 def imports(name: str) -> frozenset[str]:
     """Modules of the library that a module imports, wherever in the file; typing alone does not count."""
-    path, found = modules()[name], set()
+    path, imported = modules()[name], set()
     package = name.split(".")[:-1]
     for node in _run_time_nodes(ast.parse(path.read_text(encoding="utf-8"))):
         if not isinstance(node, ast.ImportFrom):
@@ -71,8 +71,8 @@ def imports(name: str) -> frozenset[str]:
         target = ".".join([*base, *filter(None, [node.module])])
         for alias in node.names:
             inner = f"{target}.{alias.name}".strip(".")
-            found.add(next(n for n in (inner, target, f"{target}.__init__".strip(".")) if n in modules()))
-    return frozenset(found)
+            imported.add(next(n for n in (inner, target, f"{target}.__init__".strip(".")) if n in modules()))
+    return frozenset(imported)
 
 
 def _run_time_nodes(tree: ast.AST):

@@ -31,17 +31,17 @@ def isotropic():
 )
 def test_a_known_thickness_is_found_within_the_uncertainty(isotropic, thickness, spacing):
     thick = simulate(isotropic, Acquisition(thickness, spacing), axis=2)
-    found = estimate_thickness(thick, 2)
+    estimate = estimate_thickness(thick, 2)
     # Anatomy is not alike in all directions, which the estimate allows for; this volume is.
-    assert found.thickness * _ANISOTROPY == pytest.approx(thickness, rel=0.2)
-    assert 0.1 < found.uncertainty / found.thickness < 0.5
+    assert estimate.thickness * _ANISOTROPY == pytest.approx(thickness, rel=0.2)
+    assert 0.1 < estimate.uncertainty / estimate.thickness < 0.5
 
 
 def test_slices_along_another_axis_are_estimated_alike(isotropic):
     thick = simulate(isotropic, Acquisition(5, 2.5), axis=2)
     turned = replace(thick, voxels=np.moveaxis(thick.voxels, 0, 2), spacing=(2.5, 0.8, 0.8))
-    expected, found = estimate_thickness(thick, 2), estimate_thickness(turned, 0)
-    assert found.thickness == pytest.approx(expected.thickness, rel=0.02)
+    expected, estimate = estimate_thickness(thick, 2), estimate_thickness(turned, 0)
+    assert estimate.thickness == pytest.approx(expected.thickness, rel=0.02)
 
 
 @pytest.mark.parametrize("shape", [(7, 64, 64), (20, 20, 64), (20, 64, 64)])
@@ -51,13 +51,13 @@ def test_too_small_or_empty_scans_tell_nothing(shape):
 
 def test_it_is_offered_where_the_thickness_is_assumed_and_used_where_asked(isotropic):
     thick = replace(simulate(isotropic, Acquisition(5, 2.5), axis=2), thickness=None)
-    said = []
-    _, report = enhance_volume(thick, Settings(method="interpolation"), Monitor(say=said.append))
+    lines = []
+    _, report = enhance_volume(thick, Settings(method="interpolation"), Monitor(say=lines.append))
     assert report["thickness_mm"] == 2.5
-    assert any("the scan itself suggests slices of" in line for line in said)
-    told = replace(thick, thickness=5.0)
-    assert enhance_volume(told, Settings(method="interpolation"))[1]["notes"] == []
-    _, report = enhance_volume(told, Settings(method="interpolation", thickness="estimate"))
+    assert any("estimated from the scan, the slice thickness is" in line for line in lines)
+    with_thickness = replace(thick, thickness=5.0)
+    assert enhance_volume(with_thickness, Settings(method="interpolation"))[1]["notes"] == []
+    _, report = enhance_volume(with_thickness, Settings(method="interpolation", thickness="estimate"))
     assert report["thickness_mm"] == round(estimate_thickness(thick, 2).thickness, 1)
     assert report["thickness_from"].startswith("estimated, ")
 

@@ -1,4 +1,4 @@
-"""Adapting the universal network to one scan: it learns, keeps only what is better, and stops when told."""
+"""Adaptation of the universal network: it improves, only better weights are used, it can be cancelled."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ def network():
 
 
 def scan(shape=(12, 64, 64)):
-    """Slices with blocks: edges in every direction."""
+    """Slices of random blocks, with edges in every direction."""
     return np.rint(blocks(shape, 8)).astype(np.int16)
 
 
 def test_a_few_seconds_raise_the_gain_on_pairs_not_learned_from():
-    found = adapt(network(), scan(), (0.7, 0.7), THREE_MM, 0.1, Monitor())
-    assert found["steps"] > 3
-    assert found["kept"] and found["after_db"] > found["before_db"]
+    result = adapt(network(), scan(), (0.7, 0.7), THREE_MM, 0.1, Monitor())
+    assert result["steps"] > 3
+    assert result["kept"] and result["after_db"] > result["before_db"]
 
 
 def test_weights_that_did_not_get_better_stay_as_they_were(monkeypatch):
-    left = iter([1.0, 2.0])  # of the error: more after than before
-    monkeypatch.setattr(adaptation._HeldOut, "errors", lambda *_: (4.0, next(left)))
+    network_errors = iter([1.0, 2.0])  # before and after the adaptation: it got worse
+    monkeypatch.setattr(adaptation._HeldOut, "errors", lambda *_: (4.0, next(network_errors)))
     module = network()
     before = {key: value.clone() for key, value in module.state_dict().items()}
     assert not adapt(module, scan(), (0.7, 0.7), THREE_MM, 0.001, Monitor())["kept"]

@@ -1,4 +1,4 @@
-"""Training pairs of the universal network show it what it will see in use."""
+"""The training pairs of the universal network have the same input as in use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The worker: what it says on standard output, and how it ends when it is told to."""
+"""The worker: its output, and how it stops on request."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ThickToThinSRLib.worker import reporters as worker
 from ThickToThinSRLib.worker.reporters import BarReporter, JsonReporter
 from ThickToThinSRLib.worker.watch import Watch
 
-# The worker promises to end within some 1.2 s; the limit only tells that from not ending at all.
+# The worker should end within about 1.2 s; this larger limit detects that it does not end at all.
 LIMIT = 15
 # A job that sits in one long step of compiled code with a temporary file open, and does not look up.
 STUCK = """
@@ -67,7 +67,7 @@ def start(arguments, **options) -> subprocess.Popen:
 
 
 def start_stuck(files, *arguments, **options) -> subprocess.Popen:
-    """A worker that has come to its long step."""
+    """A worker that has reached its long step."""
     source, target = files
     ready = target.parent.parent / "ready"
     process = start(
@@ -78,7 +78,7 @@ def start_stuck(files, *arguments, **options) -> subprocess.Popen:
     return process
 
 
-# ---- what it says --------------------------------------------------------------------------------
+# ---- its output --------------------------------------------------------------------------------
 
 
 def events_of(capfd, *arguments) -> list[dict]:
@@ -115,8 +115,8 @@ def test_the_time_left_follows_the_rate_of_each_stage(capfd, monkeypatch):
     reporter = JsonReporter()
     for stage, done in (("network", 1), ("network", 2), ("network", 3), ("resampling", 1), ("resampling", 4)):
         reporter.progress(stage, done, 6)
-    left = [json.loads(line)["seconds_left"] for line in capfd.readouterr().out.splitlines()]
-    assert left == [None, 40.0, 30.0, None, 0.7]
+    seconds = [json.loads(line)["seconds_left"] for line in capfd.readouterr().out.splitlines()]
+    assert seconds == [None, 40.0, 30.0, None, 0.7]
 
 
 def test_names_in_any_script_arrive_as_plain_json(tmp_path, capfd):
@@ -156,12 +156,12 @@ def test_a_terminal_gets_a_bar_and_the_lines_stay_readable(capfd, monkeypatch):
     assert capfd.readouterr().out == "written: thin.nii.gz\n"
 
 
-# ---- how it ends ---------------------------------------------------------------------------------
+# ---- how it stops --------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def long_job(tmp_path_factory):
-    """Input of a job of some seconds, and how many it takes here."""
+    """The input of a job that takes some seconds, and its duration on this machine."""
     folder = tmp_path_factory.mktemp("long")
     source = write(folder / "thick.nii.gz", some_hu((16, 160, 160)))
     started = time.monotonic()

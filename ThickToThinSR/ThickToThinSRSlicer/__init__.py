@@ -1,1 +1,1 @@
-"""The parts of the Slicer module, one idea a file; what they know of CT is in ThickToThinSRLib."""
+"""The parts of the Slicer module; everything about CT is in ThickToThinSRLib."""

@@ -1,4 +1,4 @@
-"""A worker process beside Slicer: started, listened to, cancelled; Slicer's event loop stays free."""
+"""Runs a worker process while Slicer stays responsive."""
 
 import qt
 import slicer
@@ -10,10 +10,9 @@ class BackgroundRun:
     """One run of a worker; only one at a time.
 
     :param worker: ThickToThinSRLib.worker.process.WorkerProcess.
-    :param folder: TemporaryDirectory of the run; removed at its end, whatever that is.
+    :param folder: TemporaryDirectory of the run; removed after onEnd.
     :param onEvent: called with each event of the worker (a dict).
-    :param onEnd: called once with a function that returns the worker's report or raises what happened. The
-        folder is there until it returns.
+    :param onEnd: called once with a function that returns the worker's report or raises its error.
     """
 
     current = None
@@ -26,14 +25,15 @@ class BackgroundRun:
 
     @staticmethod
     def refuseSecond():
-        """Raise UserError while a run is going on."""
+        """Raise UserError if a worker is running."""
         if BackgroundRun.current is not None:
             raise UserError("An enhancement is running; cancel it or wait for it")
 
     def start(self):
+        """Start the worker; UserError if another one is running."""
         self.refuseSecond()
         BackgroundRun.current = self
-        # A scene that is closed takes the run with it; the result would fall into another one.
+        # Cancel when the scene is closed: the result must not appear in the next scene.
         scene = slicer.mrmlScene
         self._sceneTag = scene.AddObserver(
             scene.StartCloseEvent, lambda caller, event: self.cancel(wait=True)
@@ -51,9 +51,9 @@ class BackgroundRun:
         self.process.start(self.worker.command[0], self.worker.command[1:])
 
     def cancel(self, wait=False):
-        """End the run; onEnd gets Cancelled.
+        """Cancel the run: the function that onEnd receives raises Cancelled.
 
-        :param wait: return only when the worker is gone (at most 2 s).
+        :param wait: wait until the worker has ended (at most 2 s).
         """
         self.worker.cancel()
         self._timer.start(100)
@@ -72,7 +72,7 @@ class BackgroundRun:
         self.worker.escalate(self.process)
 
     def _onError(self, error):
-        if error == qt.QProcess.FailedToStart:  # after any other error finished() follows
+        if error == qt.QProcess.FailedToStart:  # after any other error, Qt emits finished()
             self._end(lambda: self.worker.not_started())
 
     def _onFinished(self, exitCode, exitStatus):

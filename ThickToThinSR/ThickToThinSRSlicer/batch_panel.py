@@ -1,4 +1,4 @@
-"""The tab for many volumes: a folder in, a folder out, a table of states."""
+"""The tab for many volumes: folder of inputs, folder of results, table of states."""
 
 import pathlib
 
@@ -21,8 +21,12 @@ _WORDS = {
 
 
 class BatchPanel:
-    """:param ui: the panel's widgets by name.
-    :param start: start(inputFolder, outputFolder, onEvent, onFinished) begins the batch; may raise UserError.
+    """The tab for many volumes.
+
+    :param ui: the panel's widgets by name.
+    :param start: start(inputFolder, outputFolder, onEvent, onFinished) starts the batch; may raise UserError.
+    :param cancel: cancel() stops the batch.
+    :param changed: changed() is called when the panel's buttons must be updated.
     """
 
     def __init__(self, ui, start, cancel, changed):
@@ -37,12 +41,16 @@ class BatchPanel:
         ui.batchTable.horizontalHeader().setStretchLastSection(True)
 
     def update(self, running, reason):
-        """`reason`: why the panel's choices cannot work for a batch, or empty."""
+        """Enable the buttons that can work.
+
+        :param running: whether a worker is running.
+        :param reason: why the choices in the first tab cannot work for a batch; empty if they can.
+        """
         why = (
             "An enhancement is running; cancel it or wait for it." if running else reason or self._obstacle()
         )
         self._ui.batchButton.enabled = not why
-        self._ui.batchButton.toolTip = why or "Enhance all; results that are there already are kept"
+        self._ui.batchButton.toolTip = why or "Enhance all inputs; existing results are kept"
         self._ui.batchCancelButton.enabled = running and self._active
 
     def _folders(self):
@@ -53,11 +61,11 @@ class BatchPanel:
     def _obstacle(self):
         source, target = self._folders()
         if not self._ui.batchInputWidget.currentPath or not source.is_dir():
-            return "Choose the folder with the thick volumes or DICOM series"
+            return "Choose a folder with thick-slice volumes or DICOM series"
         if not self._ui.batchOutputWidget.currentPath:
             return "Choose a folder for the results"
         if source.resolve() == target.resolve():
-            return "Choose another folder for the results than that of the inputs"
+            return "Choose a folder for the results that is not the folder of the inputs"
         return ""
 
     def _onStart(self, checked=False):
@@ -73,10 +81,7 @@ class BatchPanel:
 
     def _onEvent(self, event):
         if event["event"] == "progress":
-            left = event["seconds_left"]
-            percent = round(100 * event["done"] / max(1, event["total"]))
-            rest = "" if left is None else f", about {left:.0f} s left"
-            self._ui.batchStatusLabel.text = f"{event['stage']}, {percent} %{rest}"
+            self._ui.batchStatusLabel.text = descriptions.ofProgress(event)
         elif event["event"] == "case":
             self._showCase(event)
 
@@ -98,10 +103,10 @@ class BatchPanel:
         if error is None:
             text = f"Finished: {report['done']} done, {report['already there']} already there"
         elif isinstance(error, Cancelled):
-            text = "Cancelled; what is done stays, Start goes on with the rest"
+            text = "Cancelled; finished results are kept, Start continues with the rest"
         else:
             text = descriptions.inPanelWords(error)
-            if not self._rows:  # nothing in the table that shows it
+            if not self._rows:  # otherwise the table shows what failed
                 slicer.util.errorDisplay(text)
         self._ui.batchStatusLabel.text = text
         self._changed()

@@ -1,4 +1,4 @@
-"""The upper half of the panel: says what was understood, what will result, and why a click cannot work."""
+"""The upper part of the panel: shows input, method and expected result, and why the button is disabled."""
 
 from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.methods.registry import METHODS
@@ -10,7 +10,7 @@ from .dependencies import cpuOnlyHint
 from .node_volumes import volumeFromNode
 from .sequences import browserOf
 
-# Widgets of the options that only some methods take; saving adapted weights is left to the command line.
+# Widgets of the options that only some methods have; adapted weights are saved by the command line only.
 _ADAPTATION_WIDGETS = {
     name: (f"{name}Label", f"{name}Widget")
     for name, option in OPTIONS.items()
@@ -19,7 +19,7 @@ _ADAPTATION_WIDGETS = {
 
 
 class ChoicesPanel:
-    """Labels and visibility that follow the choices.
+    """Updates labels, visibility and the button when the user's choices change.
 
     :param ui: the panel's widgets by name.
     """
@@ -28,22 +28,26 @@ class ChoicesPanel:
         self._ui = ui
 
     def update(self, choices, allFrames, reason, running):
-        """Show what `choices` (arguments of the Logic) mean; `reason` is why they cannot work, or empty."""
+        """Show the effect of the choices.
+
+        :param choices: arguments of the Logic.
+        :param allFrames: whether all frames of a sequence are to be enhanced.
+        :param reason: why the choices cannot work; empty if they can.
+        :param running: whether a worker is running.
+        """
         ui = self._ui
         self._showMethod(choices["method"], choices["checkpoint"])
-        described, result = self._describe(choices)
-        _say(ui.inputInfoLabel, described)
-        _say(ui.resultInfoLabel, result)
+        ui.inputInfoLabel.text, ui.resultInfoLabel.text = self._describe(choices)
         sequence = choices["inputNode"] is not None and browserOf(choices["inputNode"]) is not None
         ui.allFramesCheckBox.visible = sequence
         ui.outputSelector.enabled = not (sequence and allFrames)
         ui.enhanceButton.enabled = not reason and not running
-        running = "An enhancement is running; cancel it or wait for it." if running else ""
-        ui.enhanceButton.toolTip = running or reason or "Make the thin-slice volume"
+        wait = "An enhancement is running; cancel it or wait for it." if running else ""
+        ui.enhanceButton.toolTip = wait or reason or "Make the thin-slice volume"
 
     def _showMethod(self, method, checkpoint):
         ui, entry = self._ui, METHODS[method or DEFAULT_METHOD]
-        _say(ui.methodInfoLabel, f"{entry.description} ({weights.state(entry.name, checkpoint)})")
+        ui.methodInfoLabel.text = f"{entry.description} ({weights.readiness(entry.name, checkpoint)})"
         ui.methodInfoLabel.toolTip = weights.descriptionFor(entry.name, checkpoint)
         hint = cpuOnlyHint() if weights.needsNetwork(entry.name, checkpoint) else ""
         ui.deviceInfoLabel.text = hint
@@ -58,7 +62,7 @@ class ChoicesPanel:
 
     @staticmethod
     def _describe(choices):
-        """What was understood of the input, and what will result and when; empty where nothing can."""
+        """Texts about the input and about the expected result; empty if unknown."""
         if choices["inputNode"] is None:
             return "", ""
         try:
@@ -66,22 +70,15 @@ class ChoicesPanel:
         except UserError as error:
             return str(error), ""
         axis = through_plane_axis(volume)
-        described = descriptions.ofInput(volume, axis, choices["thickness"])
+        description = descriptions.ofInput(volume, axis, choices["thickness"])
         if choices["spacing"] > volume.spacing[axis]:
-            return described, ""
+            return description, ""
         result = descriptions.ofResult(volume, axis, choices["spacing"])
         _, size = descriptions.resultSize(volume, axis, choices["spacing"])
         voxels = size // volume.voxels.dtype.itemsize
         seconds = timings.expected(choices["method"], choices["device"], voxels)
         if choices.get("minutes"):
-            seconds = None  # the budget decides, not the size
+            seconds = None  # the duration depends on these minutes, not on the size
         if seconds is not None:
             result += f"; about {descriptions.ofSeconds(seconds)}, as in the last run"
-        return described, result
-
-
-def _say(label, text):
-    """Show a text of several lines; Qt's forms leave no room for them in a low panel by themselves."""
-    label.text = text
-    label.setMinimumHeight(0)  # what was asked for before would count as needed
-    label.setMinimumHeight(label.heightForWidth(max(label.width, 150)))
+        return description, result

@@ -1,19 +1,19 @@
-"""The layouts in which input and result are compared, and the way back to the user's own."""
+"""The layouts for comparing input and result."""
 
 import slicer
 
 PLANES = ("Axial", "Coronal", "Sagittal")
 ROWS = ("Input", "Result")
 FADE_VIEW = "ThickToThinSRFade"
-# Numbers of layouts are a common good of all extensions; these are above those known to be taken.
+# All extensions share the numbers of layouts; these are larger than those known to be in use.
 SIDE_BY_SIDE, FADE = 5017, 5018
-# Linking reaches the views of one group; Slicer's own layouts use small numbers.
+# Linking connects the views of one group; Slicer's own layouts use small numbers.
 _VIEW_GROUP = 5017
 _COLORS = {"Axial": "#F34A33", "Coronal": "#6EB04B", "Sagittal": "#EDD54C"}
 
 
 def viewName(row, plane):
-    """Name of the view that shows a row's volume in a plane."""
+    """Name of the view in a row ("Input" or "Result") that shows a plane."""
     return f"ThickToThinSR{row}{plane}"
 
 
@@ -29,7 +29,7 @@ def sideBySideXml():
 
 
 def fadeXml():
-    """One view, in which the result lies over the input."""
+    """One view with the result over the input."""
     return f"<layout type='horizontal' split='false'>{_view(FADE_VIEW, 'Axial', 'F')}</layout>"
 
 
@@ -47,7 +47,7 @@ def _view(name, plane, label):
 
 
 class CompareLayout:
-    """Switches to a compare layout and back."""
+    """Switches to a layout for comparison, and back to the user's layout."""
 
     def __init__(self):
         self._before = None
@@ -57,7 +57,7 @@ class CompareLayout:
         return slicer.app.layoutManager().layoutLogic().GetLayoutNode()
 
     def show(self, layout):
-        """Switch to SIDE_BY_SIDE or FADE; the layout that was there first is remembered."""
+        """Switch to SIDE_BY_SIDE or FADE, and remember the user's layout."""
         node = self._node()
         for number, xml in ((SIDE_BY_SIDE, sideBySideXml()), (FADE, fadeXml())):
             if not node.IsLayoutDescription(number):
@@ -67,7 +67,7 @@ class CompareLayout:
         slicer.app.layoutManager().setLayout(layout)
 
     def leave(self):
-        """Back to the layout before, unless the user has chosen another one meanwhile."""
+        """Restore the user's layout, unless the user has chosen another one in the meantime."""
         if self._before is not None and self._node().GetViewArrangement() in (SIDE_BY_SIDE, FADE):
             slicer.app.layoutManager().setLayout(self._before)
         self._before = None

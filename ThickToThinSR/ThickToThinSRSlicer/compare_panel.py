@@ -1,4 +1,4 @@
-"""The Compare part of the panel: side by side, fade and flicker, difference, DICOM export."""
+"""The section Compare of the panel: side by side, fade and flicker, difference, DICOM export."""
 
 import qt
 import slicer
@@ -13,7 +13,9 @@ _FLICKER_MILLISECONDS = 500
 
 
 class ComparePanel:
-    """:param ui: the panel's widgets by name.
+    """The section Compare of the panel.
+
+    :param ui: the panel's widgets by name.
     :param startDifference: startDifference(inputNode, resultNode, onFinished) makes the difference volume.
     """
 
@@ -37,32 +39,34 @@ class ComparePanel:
         self.update(running=False)
 
     def setPair(self, inputNode, resultNode):
-        """Choose what is compared."""
+        """Choose the volumes to compare."""
         self._ui.compareInputSelector.setCurrentNode(inputNode)
         self._ui.compareResultSelector.setCurrentNode(resultNode)
 
     def update(self, running):
-        """Enable what can work; tooltips say why not otherwise."""
+        """Enable the buttons that can work; the tooltips of the others say why they cannot."""
         ui, result = self._ui, self._result()
         reason = self._compareObstacle()
-        for button, what in (
-            (ui.sideBySideButton, "Three views of the input over three of the result, linked"),
+        for button, toolTip in (
+            (ui.sideBySideButton, "Three views of the input above three views of the result, linked"),
             (ui.fadeButton, "Input and result in one view"),
         ):
             button.enabled = not reason
-            button.toolTip = reason or what
+            button.toolTip = reason or toolTip
         fading = ui.fadeButton.checked
         for widget in (ui.fadeSlider, ui.flickerCheckBox, ui.fadePlaneComboBox):
             widget.enabled = fading
-        why = "An enhancement is running" if running else difference.obstacle(self._input(), result)
-        ui.differenceButton.enabled = not why
-        ui.differenceButton.toolTip = why or "Result minus cubic interpolation of the input, as a new volume"
-        why = dicom_export.obstacle(result)
-        ui.exportDicomButton.enabled = not why
-        ui.exportDicomButton.toolTip = why or "Write the result as a derived CT series"
+        reason = "An enhancement is running" if running else difference.obstacle(self._input(), result)
+        ui.differenceButton.enabled = not reason
+        ui.differenceButton.toolTip = (
+            reason or "Make a new volume: the result minus the cubic interpolation of the input"
+        )
+        reason = dicom_export.obstacle(result)
+        ui.exportDicomButton.enabled = not reason
+        ui.exportDicomButton.toolTip = reason or "Write the result as a derived CT series"
 
     def leave(self):
-        """End the comparison: the user's layout, crosshair and interpolation come back."""
+        """End the comparison: restore the user's layout, crosshair and interpolation."""
         for button in (self._ui.sideBySideButton, self._ui.fadeButton):
             if button.checked:
                 button.setChecked(False)
@@ -107,7 +111,7 @@ class ComparePanel:
         self.update(running=False)
 
     def _show(self):
-        """Bring the chosen volumes into the chosen layout."""
+        """Show the chosen volumes in the chosen layout."""
         self._unlink()
         inputNode, resultNode = self._input(), self._result()
         if not difference.isDifference(resultNode):
@@ -138,7 +142,7 @@ class ComparePanel:
             self._interpolatedBefore = None
 
     def _onAsTheyAre(self, checked):
-        """Show the input's thick slices as they are, or smoothed as Slicer does by default."""
+        """Show the thick slices of the input as blocks, or interpolated, as is Slicer's default."""
         display = self._input().GetDisplayNode() if self._input() is not None else None
         if display is None or not (self._ui.sideBySideButton.checked or self._ui.fadeButton.checked):
             return

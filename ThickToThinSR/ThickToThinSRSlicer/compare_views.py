@@ -1,4 +1,4 @@
-"""What the views of a comparison show: which volume, in which plane, linked, with the same window."""
+"""The views of a comparison: volume, plane, linking, window and level."""
 
 import slicer
 import vtk
@@ -8,14 +8,14 @@ from .compare_layout import FADE_VIEW, PLANES, ROWS, viewName
 
 
 def sliceLogic(name):
-    """The real slice logic of a view."""
+    """The slice logic of a view."""
     return slicer.app.layoutManager().sliceWidget(name).sliceLogic()
 
 
 def showSideBySide(inputNode, resultNode):
-    """Input above, result below, in the volume's own planes, at the same place and scale, linked."""
+    """Input in the top row, result below: same planes (those of the volume), position and scale, linked."""
     logics = {(row, plane): sliceLogic(viewName(row, plane)) for row in ROWS for plane in PLANES}
-    # What is set now is meant for one view; linked views would pass it on.
+    # Unlinked while the views are set up: linked views would pass the settings on to each other.
     _link(logics.values(), False)
     for (row, _), logic in logics.items():
         composite = logic.GetSliceCompositeNode()
@@ -31,7 +31,7 @@ def showSideBySide(inputNode, resultNode):
 
 
 def showFade(inputNode, resultNode, plane="Axial"):
-    """Both in one view, the result over the input."""
+    """Show both volumes in one view, the result over the input."""
     logic = sliceLogic(FADE_VIEW)
     _link([logic], False)
     composite = logic.GetSliceCompositeNode()
@@ -42,12 +42,12 @@ def showFade(inputNode, resultNode, plane="Axial"):
 
 
 def setFade(share):
-    """0 shows the input, 1 the result."""
+    """Set the opacity of the result: 0 shows the input, 1 the result."""
     sliceLogic(FADE_VIEW).GetSliceCompositeNode().SetForegroundOpacity(share)
 
 
 def _place(logic, plane, volumeNode):
-    """Turn a view to the volume's own plane, whole volume in view, through its middle."""
+    """Show the middle slice of the volume in one of its own planes, at a scale that fits."""
     node = logic.GetSliceNode()
     node.SetOrientation(plane)
     node.RotateToVolumePlane(volumeNode)
@@ -64,12 +64,12 @@ def _rasToSlice(node):
 
 
 def _offsetOf(node, bounds):
-    """Slice offset of the middle of `bounds`, which are relative to the present slice."""
+    """Slice offset of the middle of `bounds`, which are relative to the current slice."""
     return node.GetSliceOffset() + 0.5 * (bounds[4] + bounds[5])
 
 
 def _sameView(source, target):
-    """Same plane, place and scale; the thickness of a step stays the volume's own."""
+    """Copy plane, position and scale to another view; each keeps the step between its own slices."""
     target.GetSliceToRAS().DeepCopy(source.GetSliceToRAS())
     width, height, _ = source.GetFieldOfView()
     target.SetFieldOfView(width, height, target.GetFieldOfView()[2])
@@ -85,7 +85,7 @@ def _link(logics, linked):
 
 
 class WindowLevelLink(VTKObservationMixin):
-    """Same window and level on both volumes, whichever of them the user changes."""
+    """Keeps window and level of two volumes equal when the user changes one of them."""
 
     def __init__(self, first, second):
         VTKObservationMixin.__init__(self)
@@ -118,7 +118,7 @@ class WindowLevelLink(VTKObservationMixin):
 
 
 class Crosshair:
-    """A crosshair at the same point of all views; the user's own setting comes back."""
+    """Shows a crosshair at the same point in all views; :meth:`leave` restores the user's setting."""
 
     def __init__(self):
         self._before = None

@@ -1,4 +1,4 @@
-"""PyTorch and other packages: what is there, how the rest is got, with the user's consent only."""
+"""Finds PyTorch and other packages, and installs missing ones with the user's consent."""
 
 import importlib.metadata
 import importlib.util
@@ -16,50 +16,50 @@ _REQUIREMENTS = pathlib.Path(__file__).resolve().parents[1] / "Resources" / "req
 
 
 def torchInstalled():
-    """Whether PyTorch is there; it is not loaded, which would take seconds."""
+    """Whether PyTorch is installed; does not import it, which would take seconds."""
     return importlib.util.find_spec("torch") is not None
 
 
 def torchObstacle():
-    """Why PyTorch is not there and cannot be got by a click, or an empty string."""
+    """Why PyTorch is missing and cannot be installed by this module; empty if it can be used or installed."""
     if torchInstalled() or importlib.util.find_spec("PyTorchUtils") is not None:
         return ""
     return f"A network needs PyTorch: {_EXTENSION}; {WITHOUT}"
 
 
 def cpuOnlyHint():
-    """A line where PyTorch cannot use the graphics card that is there, or an empty string."""
+    """A line if PyTorch cannot use the computer's graphics card, else an empty string."""
     try:
         version = importlib.metadata.version("torch")
     except importlib.metadata.PackageNotFoundError:
         return ""
     if version.endswith("+cpu") and shutil.which("nvidia-smi"):
         return (
-            f"PyTorch {version} is built for the CPU only, though there is an NVIDIA card: in the module "
-            "PyTorch Utils uninstall it, then install it with the computation backend of your card"
+            f"PyTorch {version} is built for the CPU only, though there is an NVIDIA card: uninstall it in "
+            "the module PyTorch Utils, then install it with the computation backend of your card"
         )
     return ""
 
 
 def advice(error):
-    """What to do about a worker's failure that lies in the PyTorch installation, or an empty string."""
+    """What to do if a worker failed because of the PyTorch installation, else an empty string."""
     text = "\n".join([str(error), *(getattr(error, "last_words", None) or [])])
     broken = ("ImportError", "ModuleNotFoundError", "OSError", "DLL load failed", "undefined symbol")
     if "torch" in text and any(word in text for word in broken):
         return (
-            "PyTorch is installed but cannot be loaded: in the module PyTorch Utils uninstall it and install "
-            f"it again (on Windows a long path to Slicer can break it); {WITHOUT}"
+            "PyTorch is installed but cannot be loaded: uninstall it in the module PyTorch Utils and install "
+            f"it again (on Windows, a long path to Slicer can break it); {WITHOUT}"
         )
     if "CUDA" in text and "no kernel image" in text:
         return (
-            "This PyTorch is older than the graphics card: reinstall it in the module PyTorch Utils, or "
+            "This PyTorch is older than the graphics card: install it again in the module PyTorch Utils, or "
             "choose the device cpu under Advanced"
         )
     return ""
 
 
 def installDependencies():
-    """Get what a network needs, with the user's consent."""
+    """Install the packages that a network needs, with the user's consent; UserError if that fails."""
     if not torchInstalled():
         try:
             import PyTorchUtils
@@ -69,9 +69,9 @@ def installDependencies():
             torch = PyTorchUtils.PyTorchUtilsLogic().installTorch(
                 askConfirmation=True, torchVersionRequirement=">=2.5"
             )
-        except Exception as error:  # pip's and the extension's, of many types
+        except Exception as error:  # pip and the extension raise many types
             raise UserError(
-                f"PyTorch could not be installed ({' '.join(str(error).split())[:200]}): look at the Python "
+                f"PyTorch could not be installed ({' '.join(str(error).split())[:200]}): see the Python "
                 f"console, check the network connection and the free disk space; {WITHOUT}"
             ) from error
         if torch is None:
@@ -83,10 +83,10 @@ def installDependencies():
 
 
 def _installRequirements(path):
-    """Install the packages listed in a file, after asking; RuntimeError if declined."""
+    """Ask the user and install the packages listed in a file; RuntimeError if the user declines."""
     names = [line.split(">=")[0] for line in path.read_text().split()]
     if all(importlib.util.find_spec(name) for name in names):
-        return  # works offline
+        return  # without a network connection
     try:
         import slicer.packaging as packaging
     except ImportError:  # Slicer before 5.12

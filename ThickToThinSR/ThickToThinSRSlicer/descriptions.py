@@ -1,4 +1,4 @@
-"""What the panel says of the input and of what will result."""
+"""Texts of the panel: input, expected result, progress, errors."""
 
 import numpy as np
 
@@ -6,9 +6,9 @@ from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.methods.choices import acquisition_of
 from ThickToThinSRLib.volume import slice_count
 
-# Patient axes (LPS) to the plane that is perpendicular to them.
+# The plane perpendicular to each patient axis (L, P, S).
 _PLANES = ("sagittal", "coronal", "axial")
-# Options that errors name, as the panel calls them.
+# The panel's names for the options in errors.
 _OPTIONS = {
     "spacing": "target spacing",
     "thickness": "slice thickness (under Advanced)",
@@ -25,19 +25,19 @@ _OPTIONS = {
 
 
 def ofInput(volume, axis, thickness=None):
-    """What was understood: "512 x 512 x 64, 0.84 x 0.84 x 5.00 mm, axial; slice thickness 5.0 mm (DICOM)"."""
+    """The input, such as "512 x 512 x 64, 0.84 x 0.84 x 5.00 mm, axial; slice thickness 5.0 mm (DICOM)"."""
     size = " x ".join(str(count) for count in volume.voxels.shape[::-1])
     spacing = " x ".join(f"{value:.2f}" for value in volume.spacing)
-    acquisition, told = acquisition_of(volume, axis, thickness)
-    where = {"DICOM": "DICOM", "option": "as you set it"}.get(told, "assumed")
+    acquisition, thicknessFrom = acquisition_of(volume, axis, thickness)
+    origin = {"DICOM": "DICOM", "option": "as you set it"}.get(thicknessFrom, "assumed")
     return (
         f"{size}, {spacing} mm, {plane(volume, axis)}; "
-        f"slice thickness {acquisition.thickness:.1f} mm ({where})"
+        f"slice thickness {acquisition.thickness:.1f} mm ({origin})"
     )
 
 
 def plane(volume, axis):
-    """The plane of the slices, "oblique" if they are turned by more than 5 degrees."""
+    """The plane of the slices; "oblique" if it is tilted by more than 5 degrees."""
     normal = np.abs(volume.direction[:, axis])
     nearest = int(np.argmax(normal))
     oblique = "oblique " if normal[nearest] < np.cos(np.deg2rad(5)) else ""
@@ -45,20 +45,28 @@ def plane(volume, axis):
 
 
 def resultSize(volume, axis, spacing):
-    """Number of thin slices and bytes of the result."""
+    """Number of thin slices, and size of the result in bytes."""
     count = slice_count(volume.voxels.shape[2 - axis], volume.spacing[axis], spacing)
     pixels = volume.voxels.size // volume.voxels.shape[2 - axis]
     return count, count * pixels * volume.voxels.dtype.itemsize
 
 
 def ofResult(volume, axis, spacing):
-    """What results: "316 slices of 1.00 mm, 165 MB"."""
+    """The expected result, such as "316 slices every 1.00 mm, 165 MB"."""
     count, size = resultSize(volume, axis, spacing)
-    return f"{count} slices of {spacing:.2f} mm, {int(size / 1e6)} MB"
+    return f"{count} slices every {spacing:.2f} mm, {int(size / 1e6)} MB"
+
+
+def ofProgress(event):
+    """A progress event, such as "network, 40 %, about 3 min left"."""
+    percent = round(100 * event["done"] / max(1, event["total"]))
+    seconds = event["seconds_left"]
+    timeLeft = "" if seconds is None else f", about {ofSeconds(seconds)} left"
+    return f"{event['stage']}, {percent} %{timeLeft}"
 
 
 def ofSeconds(seconds):
-    """A duration for people: "40 s", "3 min", "1 h 20 min"."""
+    """A duration, such as "40 s", "3 min", "1 h 20 min"."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     minutes = round(seconds / 60)
@@ -66,7 +74,7 @@ def ofSeconds(seconds):
 
 
 def inPanelWords(error):
-    """The text of an error, with options named as the panel calls them."""
+    """The text of an error, with the panel's names for options."""
     if isinstance(error, UserError):
         return error.worded(lambda option: _OPTIONS.get(option, option.replace("_", " ")))
     return getattr(error, "summary", str(error))

@@ -1,4 +1,4 @@
-"""A result as a derived DICOM series, made from the files that the DICOM database has of its input."""
+"""Exports a result as a derived DICOM series, with the input's files in Slicer's DICOM database."""
 
 import pathlib
 
@@ -12,7 +12,7 @@ from .node_volumes import provenance, volumeFromNode
 
 
 def obstacle(node):
-    """Why this volume cannot become a derived series, or an empty string."""
+    """Why this volume cannot be exported as a derived series; empty if it can."""
     try:
         sourceFiles(node)
     except UserError as error:
@@ -21,7 +21,7 @@ def obstacle(node):
 
 
 def sourceFiles(node):
-    """The DICOM files of the volume that `node` was made from."""
+    """The DICOM files of the input that `node` was made from; UserError if there are none."""
     if node is None:
         raise UserError("Choose a result of this module")
     report = provenance(node)
@@ -31,16 +31,19 @@ def sourceFiles(node):
     uids = (report.get("sourceInstanceUIDs") or "").split()
     if not uids or database is None or not database.isOpen:
         raise UserError(
-            f"{node.GetName()} was not made from a DICOM series of the DICOM database: save it as a file"
+            f"{node.GetName()} was not made from a series in the DICOM database: save it as a file"
         )
     files = [database.fileForInstance(uid) for uid in uids]
     if not all(name and pathlib.Path(name).is_file() for name in files):
-        raise UserError(f"The DICOM files that {node.GetName()} was made from are no longer in the database")
+        raise UserError(
+            f"The DICOM files that {node.GetName()} was made from are no longer in the DICOM database: "
+            "save it as a file"
+        )
     return files
 
 
 def export(node, folder):
-    """Write `node` as a series into a new folder within `folder`; returns the new folder."""
+    """Write `node` as a series to a new subfolder of `folder`; returns the subfolder."""
     folder = pathlib.Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")

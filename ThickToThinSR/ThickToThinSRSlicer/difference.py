@@ -1,4 +1,4 @@
-"""What a method changed against plain interpolation, as a volume in HU."""
+"""The difference volume: a result minus the cubic interpolation of its input, in HU."""
 
 import dataclasses
 
@@ -11,26 +11,26 @@ from ThickToThinSRLib.volume import cast
 from . import node_volumes
 
 _ATTRIBUTE = node_volumes.ATTRIBUTES + "difference"
-# HU from black to white: what a method adds is mostly within.
+# Width of the display window in HU; differences are mostly smaller.
 _WINDOW = 400.0
 
 
 def isDifference(node):
-    """Whether `node` is a difference made here."""
+    """Whether `node` is a difference volume of this module."""
     return node.GetAttribute(_ATTRIBUTE) is not None
 
 
 def obstacle(inputNode, resultNode):
-    """Why no difference can be made, or an empty string."""
+    """Why no difference can be made; empty if it can."""
     if inputNode is None or resultNode is None:
         return "Choose an input and a result"
     if isDifference(resultNode) or "target_spacing_mm" not in node_volumes.provenance(resultNode):
-        return f"{resultNode.GetName()} is no result of this module"
+        return f"{resultNode.GetName()} is not a result of this module: choose one"
     return ""
 
 
 def settings(resultNode):
-    """Settings that interpolate the result's input onto its grid."""
+    """The settings that interpolate the input of a result onto the grid of the result."""
     report = node_volumes.provenance(resultNode)
     return Settings(
         method="interpolation",
@@ -40,18 +40,21 @@ def settings(resultNode):
 
 
 def create(resultNode, interpolated):
-    """The node of the result minus `interpolated`, a Volume."""
+    """Make the node of the difference.
+
+    :param interpolated: Volume, the interpolation of the input.
+    """
     result = node_volumes.volumeFromNode(resultNode)
     if result.voxels.shape != interpolated.voxels.shape:
         raise UserError(f"{resultNode.GetName()} was not made from this input: their grids differ")
-    minus = result.voxels.astype(np.float32) - interpolated.voxels
+    voxels = result.voxels.astype(np.float32) - interpolated.voxels
     name = f"{resultNode.GetName()} minus interpolation"
     node = node_volumes.newOutputNode(resultNode, name)
     for attribute in list(node.GetAttributeNames()):
         if attribute.startswith(node_volumes.ATTRIBUTES):
             node.RemoveAttribute(attribute)
     node.SetAttribute(_ATTRIBUTE, resultNode.GetName())
-    node_volumes.setVolume(node, dataclasses.replace(interpolated, voxels=cast(minus, np.dtype(np.int16))))
+    node_volumes.setVolume(node, dataclasses.replace(interpolated, voxels=cast(voxels, np.dtype(np.int16))))
     node.SetAndObserveTransformNodeID(resultNode.GetTransformNodeID())
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()

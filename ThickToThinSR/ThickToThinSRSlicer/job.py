@@ -1,4 +1,4 @@
-"""One enhancement of one node: checked, its input written for the worker, its result read."""
+"""One enhancement of one node: checks the choices, writes the worker's input, reads its result."""
 
 import dataclasses
 import pathlib
@@ -21,7 +21,7 @@ from .dependencies import torchObstacle
 
 @dataclasses.dataclass
 class Job:
-    """One enhancement: its worker, its files, and what the output node is made from."""
+    """One enhancement: its worker, its files, and the data for the output node."""
 
     folder: tempfile.TemporaryDirectory
     worker: WorkerProcess
@@ -34,12 +34,12 @@ class Job:
     modality: str | None
 
     def result(self):
-        """The Volume that the worker left."""
+        """Read the worker's result; returns a Volume."""
         return read_volume(self.target)
 
     def createOutput(self, report):
-        """The output node of the finished job; the scene is touched only once the voxels are there."""
-        thin = self.result()
+        """Make or fill the output node of the finished job."""
+        thin = self.result()  # first: the scene must not change if this fails
         node = self.outputNode
         if node is None or node.GetScene() is None:
             node = node_volumes.newOutputNode(self.inputNode, self.outputName)
@@ -47,29 +47,31 @@ class Job:
         return node
 
     def fill(self, node, thin, report):
-        """Give `node` the result and all that goes along with it."""
+        """Copy the result to `node`, with transform, display and provenance."""
         wasModified = node.StartModify()
         node_volumes.setVolume(node, thin)
         if node.GetScene() is not None:
             node.SetAndObserveTransformNodeID(self.inputNode.GetTransformNodeID())
             node_volumes.copyDisplay(self.inputNode, node)
-        doubt = modality_warning(self.modality)  # the worker's file does not tell it
-        report = {**report, "warnings": [*filter(None, [doubt]), *report["warnings"]]}
+        warning = modality_warning(self.modality)  # the worker's input file has no modality
+        report = {**report, "warnings": [*filter(None, [warning]), *report["warnings"]]}
         node_volumes.setProvenance(node, self.inputNode, self.inputName, report, self.thicknessFrom)
         node.EndModify(wasModified)
 
 
 def check(inputNode, outputNode, settings):
-    """The input's Volume and through-plane axis; UserError if the choices cannot work.
+    """Check the choices.
 
-    :param settings: ThickToThinSRLib.settings.Settings; its spacing is set.
+    :param settings: ThickToThinSRLib.settings.Settings with a spacing.
+    :return: the input's Volume and through-plane axis.
+    :raises UserError: if the choices cannot work.
     """
     if inputNode is None:
         raise UserError("Choose an input volume")
     volume = node_volumes.volumeFromNode(inputNode)
     if outputNode is not None:
         if outputNode is inputNode:
-            raise UserError("The output must be another volume than the input")
+            raise UserError("The output is the input volume: choose another output volume")
         if outputNode.GetClassName() != "vtkMRMLScalarVolumeNode":
             raise UserError(f"The output must be a scalar volume, not a {outputNode.GetNodeTagName()}")
     choose_method(settings.method, settings.checkpoint, settings.network)
@@ -85,7 +87,7 @@ def prepare(inputNode, outputNode, settings):
     """Check the choices and write the input for the worker; returns the Job."""
     volume, axis = check(inputNode, outputNode, settings)
     acquisition, thicknessFrom = acquisition_of(volume, axis, settings.thickness)
-    # The worker's file does not tell what DICOM and the node do.
+    # The worker's input file does not contain the thickness and the axis.
     settings = dataclasses.replace(settings, thickness=acquisition.thickness, axis=axis)
     name = inputNode.GetName()
     folder = temporaryFolder()
@@ -97,22 +99,22 @@ def prepare(inputNode, outputNode, settings):
         raise UserError(str(error).replace(str(source), name)) from error
     arguments = ["enhance", str(source), str(target), *settings.as_arguments()]
     worker = WorkerProcess(pythonProgram(), arguments, folder.name, source=str(source), source_name=name)
-    result, kind = outputName(name, settings.spacing), node_volumes.modality(inputNode)
-    return Job(folder, worker, target, inputNode, outputNode, name, result, thicknessFrom, kind)
+    resultName, modality = outputName(name, settings.spacing), node_volumes.modality(inputNode)
+    return Job(folder, worker, target, inputNode, outputNode, name, resultName, thicknessFrom, modality)
 
 
 def outputName(name, spacing):
-    """What a result is called: "chest 1.0 mm"."""
+    """Name of a result, such as "chest 1.0 mm"."""
     return f"{name} {spacing:.1f} mm" if round(spacing, 1) == spacing else f"{name} {spacing:g} mm"
 
 
 def temporaryFolder():
-    """A folder for the files of one run."""
+    """A temporary folder for the files of one run."""
     return tempfile.TemporaryDirectory(
         prefix="ThickToThinSR-", dir=slicer.app.temporaryPath, ignore_cleanup_errors=True
     )
 
 
 def pythonProgram():
-    """The Python that has Slicer's packages."""
+    """Path of the Python that has Slicer's packages."""
     return shutil.which("PythonSlicer") or sys.executable

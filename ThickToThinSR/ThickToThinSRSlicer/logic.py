@@ -1,4 +1,4 @@
-"""The module's Logic: from nodes and choices to workers, and from their results to nodes."""
+"""The module's Logic: starts workers for volume nodes and makes nodes of their results."""
 
 import pathlib
 
@@ -20,7 +20,7 @@ def _ignore(*_):
 
 
 class ThickToThinSRLogic(ScriptedLoadableModuleLogic):
-    """Enhances volume nodes; usable from Slicer's Python console without the panel.
+    """Enhances volume nodes; can be used in Slicer's Python console without the panel.
 
     >>> thin = ThickToThinSRLogic().enhance(slicer.util.getNode("CT"), spacing=1.0)
     """
@@ -36,19 +36,19 @@ class ThickToThinSRLogic(ScriptedLoadableModuleLogic):
 
     @staticmethod
     def isRunning():
-        """Whether something runs in the background."""
+        """Whether a worker runs in the background."""
         return BackgroundRun.current is not None
 
     def cancel(self, wait=False):
-        """End a background run; its onFinished gets Cancelled.
+        """Cancel the background run; its onFinished is called with Cancelled.
 
-        :param wait: return only when the worker is gone (at most 2 s).
+        :param wait: wait until the worker has ended (at most 2 s).
         """
         if BackgroundRun.current is not None:
             BackgroundRun.current.cancel(wait)
 
     def obstacle(self, inputNode, outputNode=None, **options):
-        """Why these choices (see :meth:`enhance`) cannot work, or an empty string."""
+        """Why :meth:`enhance` cannot work with these choices; empty if it can."""
         try:
             job.check(inputNode, outputNode, _settings(options))
         except UserError as error:
@@ -56,7 +56,7 @@ class ThickToThinSRLogic(ScriptedLoadableModuleLogic):
         return ""
 
     def methodObstacle(self, method, checkpoint):
-        """Why this method cannot work, whatever the input, or an empty string."""
+        """Why this method cannot work, whatever the input is; empty if it can."""
         try:
             choose_method(method, checkpoint)
         except UserError as error:
@@ -68,14 +68,14 @@ class ThickToThinSRLogic(ScriptedLoadableModuleLogic):
     ):
         """Enhance a volume node in a worker process.
 
-        :param outputNode: volume node whose content is replaced on success; a new node by default.
-        :param waitForCompletion: if False, return None at once; the worker then runs in the background.
+        :param outputNode: volume node whose content is replaced on success; by default a new node.
+        :param waitForCompletion: if False, return None at once while the worker runs in the background.
         :param onProgress: called with each progress event of the worker (a dict).
         :param onFinished: called with (outputNode, None) or (None, error) at the end of a background run.
         :param options: the fields of ThickToThinSRLib.settings.Settings: method, checkpoint, spacing (1 mm by
             default), thickness, device, precision, tiling, consistency, minutes, epochs, planes, network.
         :return: the output node.
-        :raises UserError, Cancelled, WorkerFailed: the scene is then as it was.
+        :raises UserError, Cancelled, WorkerFailed: the scene is not changed.
         """
         settings = _settings(options)
         prepared = self._prepare(inputNode, outputNode, settings)
@@ -90,16 +90,19 @@ class ThickToThinSRLogic(ScriptedLoadableModuleLogic):
         )
         return None
 
-    def enhanceSequence(self, inputNode, onProgress=None, onFinished=None, waitForCompletion=False, **chosen):
-        """Enhance every frame of the sequence whose proxy `inputNode` is, in the background.
+    def enhanceSequence(
+        self, inputNode, onProgress=None, onFinished=None, waitForCompletion=False, **options
+    ):
+        """Enhance every frame of a sequence, in the background.
 
-        :param chosen: as for :meth:`enhance`; an output node is not taken.
+        :param inputNode: proxy node of the sequence.
+        :param options: as for :meth:`enhance`; outputNode is ignored.
         :param onFinished: called with (proxy node of the results, None) or (None, error).
         """
         if waitForCompletion:
-            raise UserError("All frames of a sequence are enhanced in the background only")
-        chosen.pop("outputNode", None)
-        settings = _settings(chosen)
+            raise UserError("A sequence can be enhanced in the background only: set waitForCompletion=False")
+        options.pop("outputNode", None)
+        settings = _settings(options)
 
         def startFrame(frame, frameProgress, frameFinished):
             prepared = self._prepare(frame, None, settings)
@@ -108,19 +111,20 @@ class ThickToThinSRLogic(ScriptedLoadableModuleLogic):
                 prepared.folder,
                 _onlyProgress(frameProgress),
                 lambda report: (report, prepared.result()),
-                lambda made, error: frameFinished(prepared, made, error),
+                lambda result, error: frameFinished(prepared, result, error),
             )
 
         sequences.SequenceRun(inputNode, startFrame, onProgress or _ignore, onFinished or _ignore).start()
 
-    def enhanceMany(self, inputFolder, outputFolder, onEvent=None, onFinished=None, **chosen):
-        """Enhance all volumes and DICOM series of a folder in the background; see `thicktothin enhance-many`.
+    def enhanceMany(self, inputFolder, outputFolder, onEvent=None, onFinished=None, **options):
+        """Enhance all volumes and DICOM series in a folder, in the background (`thicktothin enhance-many`).
 
-        :param onEvent: called with each event of the worker, among them the state of every case.
+        :param onEvent: called with each event of the worker, such as the state of an input.
         :param onFinished: called with (report, None) or (None, error).
+        :param options: as for :meth:`enhance`.
         """
         BackgroundRun.refuseSecond()
-        settings = Settings(**chosen)
+        settings = Settings(**options)
         if self.needsNetwork(settings.method, settings.checkpoint):
             self.installDependencies()
         folder = job.temporaryFolder()
@@ -129,7 +133,7 @@ class ThickToThinSRLogic(ScriptedLoadableModuleLogic):
         self._launch(worker, folder, onEvent or _ignore, lambda report: report, onFinished or _ignore)
 
     def makeDifference(self, inputNode, resultNode, onProgress=None, onFinished=None):
-        """Result minus cubic interpolation of its input, as a new node, in the background."""
+        """Make a new node, the result minus the cubic interpolation of its input, in the background."""
         prepared = self._prepare(inputNode, None, difference.settings(resultNode))
         self._start(
             prepared,
@@ -139,9 +143,10 @@ class ThickToThinSRLogic(ScriptedLoadableModuleLogic):
         )
 
     def importWeights(self, source, onFinished):
-        """Convert and add weights of the TVSRN or CTH-Net authors in the background; none of their code runs.
+        """Convert and add weights of the TVSRN or CTH-Net authors, in the background; no code in them is run.
 
-        :param onFinished: onFinished(kept, None) or onFinished(None, error).
+        :param source: path of the authors' file.
+        :param onFinished: called with (path of the added weights, None) or (None, error).
         """
         BackgroundRun.refuseSecond()
         self.installDependencies()
@@ -153,7 +158,7 @@ class ThickToThinSRLogic(ScriptedLoadableModuleLogic):
 
     def _prepare(self, inputNode, outputNode, settings):
         BackgroundRun.refuseSecond()
-        # Looked at before anything is asked or installed.
+        # Check before the user is asked to install anything.
         job.check(inputNode, outputNode, settings)
         if self.needsNetwork(settings.method, settings.checkpoint):
             self.installDependencies()
@@ -166,19 +171,19 @@ class ThickToThinSRLogic(ScriptedLoadableModuleLogic):
         return node
 
     def _start(self, prepared, onProgress, create, onFinished):
-        """Run a job in the background; onFinished gets what `create` makes of the report."""
+        """Run a job in the background; onFinished is called with (create(report), None) or (None, error)."""
         self._launch(prepared.worker, prepared.folder, _onlyProgress(onProgress), create, onFinished)
 
     @staticmethod
     def _launch(worker, folder, onEvent, create, onFinished):
         def onEnd(outcome):
-            made = error = None
+            result = error = None
             try:
-                made = create(outcome())
-            except Exception as problem:  # whatever it is, the caller is to see it
-                error = problem
+                result = create(outcome())
+            except Exception as caught:  # any error is passed to the caller
+                error = caught
             folder.cleanup()
-            onFinished(made, error)
+            onFinished(result, error)
 
         BackgroundRun(worker, folder, onEvent, onEnd).start()
 
@@ -188,5 +193,5 @@ def _onlyProgress(onProgress):
 
 
 def _settings(options):
-    """Options of a caller as Settings; the Logic's default spacing is the panel's."""
+    """Settings from options; the default spacing is that of the panel."""
     return Settings(**{"spacing": DEFAULT_SPACING, **options})

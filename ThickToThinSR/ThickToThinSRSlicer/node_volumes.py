@@ -1,4 +1,4 @@
-"""Between volume nodes and the library's Volumes: voxels, geometry, and what goes along with them."""
+"""Converts volume nodes to the library's Volumes and back, with geometry, display and provenance."""
 
 import json
 
@@ -10,23 +10,23 @@ from slicer import vtkMRMLScalarVolumeNode
 from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.volume import Volume
 
-# MRML counts in RAS, the library in LPS.
+# From the coordinates of MRML (RAS) to those of the library (LPS), and back.
 LPS_RAS = np.diag([-1.0, -1.0, 1.0])
 ATTRIBUTES = "ThickToThinSR."
 
 
 def volumeFromNode(node):
-    """The Volume that a scalar volume node holds; its voxels are a view of the node's.
+    """The Volume in a scalar volume node; its voxels are a view of the node's voxels.
 
-    Raises UserError for nodes that are no plain scalar volumes on a straight grid.
+    :raises UserError: if the node is not a scalar volume, is empty, or its grid is not straight.
     """
     name = node.GetName()
     _checkKind(node)
     transform = node.GetParentTransformNode()
     if transform is not None and not transform.IsTransformToWorldLinear():
         raise UserError(
-            f"{name} is under the non-linear transform {transform.GetName()} (tilt, uneven slices?): "
-            "harden it on a copy of the volume, or resample the volume onto a straight grid; enhance that"
+            f"{name} is under the non-linear transform {transform.GetName()} (gantry tilt, uneven slices?): "
+            "harden the transform on a copy of the volume, or resample the volume; then enhance the copy"
         )
     ijkToRas = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(ijkToRas)
@@ -53,14 +53,14 @@ def _checkKind(node):
         )
     image = node.GetImageData()
     if image is None or image.GetNumberOfPoints() == 0:
-        raise UserError(f"{name} holds no voxels: load its image first")
+        raise UserError(f"{name} has no voxels: load its image first")
     components = image.GetNumberOfScalarComponents()
     if components != 1:
-        raise UserError(f"{name} holds {components} values a voxel: choose a CT volume")
+        raise UserError(f"{name} has {components} values per voxel: choose a CT volume")
 
 
 def _dicomValue(node, tag):
-    """What the DICOM database knows of the node's first slice, as text; None if nothing."""
+    """The value of a tag of the node's first slice in the DICOM database, as text; None if unknown."""
     uids = (node.GetAttribute("DICOM.instanceUIDs") or "").split()
     database = getattr(slicer, "dicomDatabase", None)
     if not uids or database is None or not database.isOpen:
@@ -69,7 +69,7 @@ def _dicomValue(node, tag):
 
 
 def dicomSliceThickness(node):
-    """Slice thickness in mm that the DICOM database knows for the node's first slice, else None."""
+    """Slice thickness in mm of the node's first slice in the DICOM database; None if unknown."""
     try:
         thickness = float(_dicomValue(node, "0018,0050") or "")
     except ValueError:
@@ -78,12 +78,12 @@ def dicomSliceThickness(node):
 
 
 def modality(node):
-    """CT, MR, ... where the DICOM database knows it, else None."""
+    """Modality of the node in the DICOM database ("CT", "MR", ...); None if unknown."""
     return _dicomValue(node, "0008,0060") or None
 
 
 def newOutputNode(inputNode, name):
-    """A node beside `inputNode` for its result: directions, transform, attributes, a display of its own."""
+    """A new node for the result of `inputNode`: same directions, transform, attributes; its own display."""
     volumesLogic = slicer.modules.volumes.logic()
     node = volumesLogic.CloneVolumeWithoutImageData(slicer.mrmlScene, inputNode, name)
     _placeBeside(inputNode, node)
@@ -91,7 +91,7 @@ def newOutputNode(inputNode, name):
 
 
 def setVolume(node, thin):
-    """Give `node` the voxels and geometry of the Volume `thin`."""
+    """Copy voxels and geometry of the Volume `thin` to `node`."""
     holder = vtkMRMLScalarVolumeNode()
     slicer.util.updateVolumeFromArray(holder, thin.voxels)
     geometry = np.eye(4)
@@ -104,7 +104,7 @@ def setVolume(node, thin):
 
 
 def copyDisplay(inputNode, node):
-    """Same window and level as the input; not automatic, since the values of both are to look alike."""
+    """Copy window and level of the input; not automatic, so that equal values look equal in both."""
     node.CreateDefaultDisplayNodes()
     source, target = inputNode.GetDisplayNode(), node.GetDisplayNode()
     if source is not None and target is not None:
@@ -113,23 +113,25 @@ def copyDisplay(inputNode, node):
 
 
 def setProvenance(node, inputNode, inputName, report, thicknessFrom):
-    """The worker's report under our own names; the DICOM instances are the input's, not the result's."""
-    for stale in ("DICOM.instanceUIDs", "DICOM.instanceNumbers"):
-        node.RemoveAttribute(stale)
-    meaningless = ("version", "event", "input", "output", "input_description", "asked")
-    facts = {key: value for key, value in report.items() if key not in meaningless}
+    """Save the worker's report in attributes of `node`."""
+    # These copied attributes belong to the input.
+    for name in ("DICOM.instanceUIDs", "DICOM.instanceNumbers"):
+        node.RemoveAttribute(name)
+    # These describe the worker's temporary files.
+    omitted = ("version", "event", "input", "output", "input_description", "asked")
+    facts = {key: value for key, value in report.items() if key not in omitted}
     facts["thickness_from"] = thicknessFrom
     facts["sourceVolume"] = inputName
     facts["sourceInstanceUIDs"] = inputNode.GetAttribute("DICOM.instanceUIDs")
     for key, value in facts.items():
         text = value if value is None or isinstance(value, str) else json.dumps(value)
         node.SetAttribute(ATTRIBUTES + key, text)
-    # A reference follows the input through renaming, and through saving and loading of the scene.
+    # A node reference remains valid when the input is renamed, and when the scene is saved and loaded.
     node.SetNodeReferenceID(ATTRIBUTES + "input", inputNode.GetID() if inputNode.GetScene() else None)
 
 
 def provenance(node):
-    """What :func:`setProvenance` kept, as a dict; empty for other nodes."""
+    """The report that :func:`setProvenance` saved, as a dict; empty for other nodes."""
     facts = {}
     for name in node.GetAttributeNames():
         if name.startswith(ATTRIBUTES):
@@ -142,12 +144,12 @@ def provenance(node):
 
 
 def inputOf(node):
-    """The volume node that `node` was made from, if it is still in the scene."""
+    """The volume node that `node` was made from; None if it is no longer in the scene."""
     return node.GetNodeReference(ATTRIBUTES + "input")
 
 
 def _placeBeside(inputNode, node):
-    """The same parent in the subject hierarchy as the input's."""
+    """Put `node` under the parent of the input in the subject hierarchy."""
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
     item = hierarchy.GetItemByDataNode(inputNode) if hierarchy else 0
     if item:
@@ -157,9 +159,10 @@ def _placeBeside(inputNode, node):
 
 
 def _withoutRoundingNoise(spacing):
-    """Undo single precision as the file reader does, through the noise that a direction matrix adds.
+    """Round a spacing that was stored in single precision, as the library's file reader does.
 
-    A file's 0.7 is 0.699999988 in single precision, which would cost the last thin slice.
+    In single precision, 0.7 is 0.699999988; the last thin slice would be lost. The direction matrix adds
+    further rounding errors.
     """
     single = np.float32(spacing)
     return float(str(single)) if abs(float(single) - spacing) < 1e-12 * spacing else float(spacing)

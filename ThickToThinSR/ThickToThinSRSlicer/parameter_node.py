@@ -1,4 +1,4 @@
-"""What the user chose; saved with the scene."""
+"""The user's choices; saved with the scene."""
 
 import pathlib
 from typing import Annotated
@@ -21,10 +21,10 @@ METHOD_DEFAULT = "default"
 
 @parameterNodeWrapper
 class ThickToThinSRParameterNode:
-    """One field for every widget of the panel that keeps a choice.
+    """One field for each choice in the panel.
 
-    outputVolume None means a new volume; thickness 0 means DICOM's, else the slice spacing; minutes and
-    epochs below 0, and "default" of planes and network, mean the method's default.
+    outputVolume None: a new volume. thickness 0: from DICOM, else the slice spacing. minutes and epochs below
+    0, planes and network "default": the method's default.
     """
 
     inputVolume: vtkMRMLScalarVolumeNode
@@ -45,16 +45,16 @@ class ThickToThinSRParameterNode:
 
 
 def choices(parameters, needsNetwork):
-    """The parameter node as arguments of the Logic; what a method does not take is left out."""
+    """The parameter node as arguments of the Logic, without options that the method does not have."""
     method = METHODS[parameters.method]
     network = needsNetwork(parameters.method)
-    # An empty path in the panel arrives as the current folder.
-    chosen = network and parameters.checkpoint != pathlib.Path()
+    # An empty path in the panel is converted to Path(), the current folder.
+    hasCheckpoint = network and parameters.checkpoint != pathlib.Path()
     arguments = {
         "inputNode": parameters.inputVolume,
         "outputNode": parameters.outputVolume,
         "method": parameters.method,
-        "checkpoint": parameters.checkpoint if chosen else None,
+        "checkpoint": parameters.checkpoint if hasCheckpoint else None,
         "spacing": parameters.spacing,
         "thickness": parameters.thickness or None,
         "device": parameters.device,

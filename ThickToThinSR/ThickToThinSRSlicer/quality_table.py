@@ -1,30 +1,30 @@
-"""Quality at a glance: what a result is and how far it agrees with its input."""
+"""The table below the button: how a result was made, and how much it differs from its input."""
 
 import qt
 
 
 def rows(report):
-    """Pairs of a quantity and its value, both texts, from a result's provenance."""
-    found = [("Method", report.get("method", ""))]
+    """Pairs of name and value, both texts, from the provenance of a result."""
+    pairs = [("Method", report.get("method", ""))]
     if report.get("checkpoint"):
         card = report["checkpoint"]
-        found.append(("Weights", f"{card['title']} {card['version']}"))
+        pairs.append(("Weights", f"{card['title']} {card['version']}"))
     device = " ".join(str(report[key]) for key in ("device", "precision") if report.get(key))
-    found += [("Time", f"{float(report.get('seconds', 0)):.1f} s"), ("Device", device)]
-    measured = report.get("consistency_hu")
-    if measured:
-        found.append(("Difference to the input, mean", f"{measured['mean']:.2f} HU"))
-        found.append(("... 99.9 % of the voxels under", f"{measured['percentile_99_9']:.1f} HU"))
-        found.append(("... worst slice on average", f"{measured['worst_slice']:.2f} HU"))
+    pairs += [("Time", f"{float(report.get('seconds', 0)):.1f} s"), ("Device", device)]
+    difference = report.get("consistency_hu")
+    if difference:
+        pairs.append(("Difference to the input, mean", f"{difference['mean']:.2f} HU"))
+        pairs.append(("... 99.9 % of the voxels under", f"{difference['percentile_99_9']:.1f} HU"))
+        pairs.append(("... mean of the worst slice", f"{difference['worst_slice']:.2f} HU"))
     else:
-        found.append(("Difference to the input", "cannot be measured"))
+        pairs.append(("Difference to the input", "cannot be measured"))
     thickness = f"{report.get('thickness_mm', 0):g} mm ({report.get('thickness_from', '')})"
-    found.append(("Slice thickness taken", thickness))
-    return found
+    pairs.append(("Slice thickness used", thickness))
+    return pairs
 
 
 def show(table, warningLabel, noteLabel, report):
-    """Fill a QTableWidget of two columns; beneath it what makes the result doubtful, and routine notes."""
+    """Fill the QTableWidget `table` (two columns), and the labels with the report's warnings and notes."""
     content = rows(report)
     table.setRowCount(len(content))
     for row, texts in enumerate(content):

@@ -1,4 +1,4 @@
-"""The module's sample for SampleData: it comes with the extension, nothing is downloaded."""
+"""The module's sample for Slicer's SampleData; it comes with the extension, so nothing is downloaded."""
 
 import pathlib
 
@@ -11,12 +11,12 @@ _FILE = "ThoraxPhantom_5mm.nrrd"
 
 
 def samplePath():
-    """The bundled 5 mm thorax phantom."""
+    """Path of the bundled thorax phantom with 5 mm slices."""
     return resources_folder() / "SampleData" / _FILE
 
 
 def register(iconFolder):
-    """Name the sample in Slicer's SampleData module; where that is switched off, nothing happens."""
+    """Register the sample in Slicer's module SampleData, if this is enabled."""
     try:
         import SampleData
     except ImportError:
@@ -35,5 +35,5 @@ def register(iconFolder):
 
 
 def loadSample():
-    """The sample as a volume node, straight from its file."""
+    """Load the sample from its file; returns a volume node."""
     return slicer.util.loadVolume(str(samplePath()), {"name": "Thorax phantom 5 mm"})

@@ -1,4 +1,4 @@
-"""What a real Slicer is asked to show: the bundled sample enhanced, compared, cancelled."""
+"""The module's self test in Slicer: enhance the bundled sample, compare, cancel."""
 
 import numpy as np
 import slicer
@@ -10,7 +10,7 @@ from .compare_layout import SIDE_BY_SIDE, CompareLayout
 
 
 def enhanceSample(test, logic):
-    """The sample by a method that needs nothing: a node of the right size at the right place."""
+    """Enhance the sample by a method without weights: the result has the right size and position."""
     node = sample_data.loadSample()
     output = logic.enhance(node, method="consistent", spacing=2.0, waitForCompletion=True)
     slices = slicer.util.arrayFromVolume(node).shape[0]
@@ -22,7 +22,7 @@ def enhanceSample(test, logic):
 
 
 def compareSample(test, node, output):
-    """Three views over three, and the user's layout again."""
+    """Show three views over three, then the user's layout again."""
     layoutNode = slicer.app.layoutManager().layoutLogic().GetLayoutNode()
     before = layoutNode.GetViewArrangement()
     layout = CompareLayout()
@@ -37,16 +37,16 @@ def compareSample(test, node, output):
 
 
 def cancelSample(test, logic, node):
-    """A run in the background ends at once when cancelled, and leaves no node."""
-    ended = []
+    """Cancel a background run: it ends at once and leaves no node."""
+    errors = []
     nodes = slicer.mrmlScene.GetNumberOfNodes()
     logic.enhance(
         node,
         method="consistent",
         spacing=0.5,
         waitForCompletion=False,
-        onFinished=lambda output, error: ended.append(error),
+        onFinished=lambda output, error: errors.append(error),
     )
     logic.cancel(wait=True)
-    test.assertIsInstance(ended[0], Cancelled)
+    test.assertIsInstance(errors[0], Cancelled)
     test.assertEqual(slicer.mrmlScene.GetNumberOfNodes(), nodes)

@@ -1,4 +1,4 @@
-"""A sequence of volumes: every frame enhanced, the results a sequence of their own beside the input's."""
+"""Enhances every frame of a sequence of volumes; the results are a new sequence."""
 
 import slicer
 
@@ -8,23 +8,25 @@ from . import node_volumes
 
 
 def browserOf(node):
-    """The sequence browser whose proxy `node` is, or None."""
+    """The sequence browser of which `node` is a proxy node, or None."""
     module = getattr(slicer.modules, "sequences", None)
     return None if module is None else module.logic().GetFirstBrowserNodeForProxyNode(node)
 
 
 class SequenceRun:
-    """The frames of a sequence one after the other; all results or none.
+    """Enhances the frames of a sequence one after the other; if one fails, there is no result.
 
     :param node: proxy node of the sequence.
-    :param startFrame: starts one frame in the background:
-        startFrame(frameNode, onProgress, onFinished(job, (report, thin Volume), error)).
+    :param startFrame: startFrame(frameNode, onProgress, onFinished) enhances one frame in the background;
+        onFinished is called with (job, (report, thin Volume), None) or (job, None, error).
+    :param onProgress: called with each progress event (a dict).
+    :param onFinished: called with (proxy node of the results, None) or (None, error).
     """
 
     def __init__(self, node, startFrame, onProgress, onFinished):
         self._browser = browserOf(node)
         if self._browser is None:
-            raise UserError(f"{node.GetName()} is no frame of a sequence")
+            raise UserError(f"{node.GetName()} is not a frame of a sequence: choose one")
         self._proxy, self._name = node, node.GetName()
         self._sequence = self._browser.GetSequenceNode(node)
         self._startFrame, self._onProgress, self._onFinished = startFrame, onProgress, onFinished
@@ -35,7 +37,7 @@ class SequenceRun:
         return self._sequence.GetNumberOfDataNodes()
 
     def start(self):
-        """Begin the next frame, or end."""
+        """Start the next frame."""
         number = len(self._results)
         frame = self._sequence.GetNthDataNode(number)
         frame.SetName(f"{self._name} (frame {number + 1})")
@@ -45,14 +47,14 @@ class SequenceRun:
         stage = f"frame {len(self._results) + 1} of {self.count}: {event['stage']}"
         self._onProgress({**event, "stage": stage})
 
-    def _frameFinished(self, job, made, error):
+    def _frameFinished(self, job, result, error):
         if error is None and not slicer.mrmlScene.IsNodePresent(self._sequence):
-            error = Cancelled("the sequence is gone; nothing was kept")
+            error = Cancelled("the sequence was removed; there is no result")
         if error is not None:
             self._results.clear()
             self._onFinished(None, error)
             return
-        report, thin = made
+        report, thin = result
         node = slicer.vtkMRMLScalarVolumeNode()
         job.fill(node, thin, report)
         self._results.append((node, self._sequence.GetNthIndexValue(len(self._results))))
@@ -62,7 +64,7 @@ class SequenceRun:
             self._onFinished(self._createSequence(job.outputName.replace(job.inputName, self._name)), None)
 
     def _createSequence(self, name):
-        """The results as a sequence that the same browser plays; returns its proxy node."""
+        """Add the results as a sequence to the browser of the input; returns its proxy node."""
         scene = slicer.mrmlScene
         sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", scene.GenerateUniqueName(name))
         sequence.SetIndexName(self._sequence.GetIndexName())

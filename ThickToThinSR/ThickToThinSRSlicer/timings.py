@@ -1,4 +1,4 @@
-"""How long a run will take, from the last one with the same method on the same device."""
+"""Expected duration of a run, from the last run with the same method on the same device."""
 
 import slicer
 
@@ -8,12 +8,16 @@ def _key(method, device):
 
 
 def remember(method, device, seconds, voxels):
-    """Keep how long a run took for so many voxels of its result."""
+    """Save the duration of a run.
+
+    :param seconds: duration.
+    :param voxels: number of voxels of the result.
+    """
     slicer.app.userSettings().setValue(_key(method, device), f"{1e6 * seconds / voxels:.6g}")
 
 
 def expected(method, device, voxels):
-    """Seconds that a run will take, or None if there was none on this device yet."""
+    """Expected duration in seconds; None before the first run with this method on this device."""
     rate = slicer.app.userSettings().value(_key(method, device))
     try:
         return float(rate) * voxels / 1e6

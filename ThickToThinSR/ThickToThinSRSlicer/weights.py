@@ -1,4 +1,4 @@
-"""Weights of the methods: which are there."""
+"""The weights that methods use: availability and description."""
 
 import pathlib
 
@@ -13,38 +13,38 @@ from .dependencies import torchInstalled
 
 
 def needsNetwork(method, checkpoint=None):
-    """Whether a network will run, which takes PyTorch."""
+    """Whether the method runs a network, and so needs PyTorch."""
     return checkpoint is not None or METHODS[method or DEFAULT_METHOD].learns
 
 
-def state(method, checkpoint):
-    """What a method still needs, for the panel: a few words."""
+def readiness(method, checkpoint):
+    """What a method still needs, in a few words for the panel."""
     if checkpoint is not None and not pathlib.Path(checkpoint).is_file():
-        return "the weights file is not there"
+        return "the weights file does not exist"
     try:
-        _, chosen = choose_method(method if checkpoint is None else None, checkpoint)
+        _, entry = choose_method(method if checkpoint is None else None, checkpoint)
     except UserError as error:
         if "add_weights" in error.options:
             return "needs a weights file: Add weights..."
         return descriptions.inPanelWords(error)
     if needsNetwork(method, checkpoint) and not torchInstalled():
-        return "needs PyTorch, which is offered for installation at the first run"
-    return "weights ready" if chosen is not None else "ready, needs no weights"
+        return "needs PyTorch; the first run offers to install it"
+    return "weights ready" if entry is not None else "ready"
 
 
 def description(path):
-    """Title, version and licence of a weights file, in a line."""
+    """Title, version and licence of a weights file, in one line."""
     card = Weights.open(path).card
     return f"{card['title']} {card['version']}, licence {card['licence']}"
 
 
 def descriptionFor(method, checkpoint):
-    """The same for the weights that a method would use; empty if it needs none."""
+    """Title, version and licence of the weights that a method would use; empty if it needs none."""
     try:
-        _, chosen = choose_method(method if checkpoint is None else None, checkpoint)
+        _, entry = choose_method(method if checkpoint is None else None, checkpoint)
     except UserError as error:
         return descriptions.inPanelWords(error)
-    return "" if chosen is None else description(chosen.path)
+    return "" if entry is None else description(entry.path)
 
 
 def methodOf(path):

@@ -1,4 +1,4 @@
-"""Adding weights: a .safetensors file of this project, or a published file, which is converted."""
+"""Adds weights: a .safetensors file of this project, or a published file, which is converted."""
 
 import pathlib
 
@@ -9,8 +9,11 @@ from ThickToThinSRLib.weights.added import add_weights
 
 
 class WeightsPanel:
-    """:param startImport: startImport(source, onFinished) converts and adds an authors' file.
-    :param onAdded: onAdded(path, None) or onAdded(None, error).
+    """The button Add weights.
+
+    :param ui: the panel's widgets by name.
+    :param startImport: startImport(source, onFinished) converts and adds an authors' file.
+    :param onAdded: called with (path, None) or (None, error).
     """
 
     def __init__(self, ui, startImport, onAdded):
@@ -24,7 +27,7 @@ class WeightsPanel:
             self.add(path)
 
     def add(self, path):
-        """Check, convert where needed, and keep a weights file."""
+        """Check, convert if necessary, and add a weights file."""
         path = pathlib.Path(path)
         try:
             if path.suffix == ".safetensors":

@@ -1,4 +1,4 @@
-"""What a folder holds to be enhanced: volume files and DICOM series, each with the name of its result."""
+"""Finds the inputs of a batch in a folder (volume files and DICOM series) and names their results."""
 
 from __future__ import annotations
 
@@ -20,7 +20,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BatchInput:
-    """One input: what the user calls it, file or folder, series within the folder, result, its files."""
+    """One input of a batch.
+
+    Attributes
+    ----------
+    name : str
+        Shown to the user: path relative to the folder of inputs.
+    source : Path
+        Volume file, or folder with the DICOM series.
+    target : Path
+        File or folder of the result.
+    series : str, optional
+        UID of the DICOM series.
+    files : tuple of Path
+        All files of the input.
+    """
 
     name: str
     source: Path
@@ -30,23 +44,28 @@ class BatchInput:
 
 
 def find_inputs(source: Path, target: Path, monitor: Monitor | None = None) -> list[BatchInput]:
-    """The inputs of a folder and its subfolders, in the order of their names.
+    """Find the inputs in a folder and its subfolders, sorted by name.
 
-    Volume files keep name and place; the result of one whose voxels lie apart (``.mhd``) is whole (``.mha``).
-    A DICOM series becomes a folder called as the one that its files lie
-    in; where another case lies in or beneath that folder, it gets a folder of its UID within. A folder with a
-    damaged DICOM file is a case too: enhancing it says what is wrong. Files that are no slices of a scan, and
-    series without extent beside a scan of the same study, are left out.
+    The result of a volume file has the same relative path under `target`; if the voxels of the input are in a
+    file of their own (``.mhd``), the result is a single file (``.mha``). The result of a DICOM series is a
+    folder with the name of the folder that holds the series; if that folder also holds another input, a
+    subfolder named by the series UID. A folder with a damaged DICOM file is listed as an input too: enhancing
+    it reports the error. Files that are not slices of a scan, and series that are not stacks of slices beside
+    a scan of the same study, are left out.
 
     Parameters
     ----------
+    source : Path
+        Folder of the inputs.
+    target : Path
+        Folder for the results.
     monitor : Monitor, optional
-        Takes notes on what was left out; may stop the search.
+        Receives notes on what was left out; may stop the search.
 
     Raises
     ------
     UserError
-        If `source` is no folder or holds nothing to enhance, or if `target` is `source`.
+        If `source` is not a folder or contains no inputs, or if `target` is a file or the folder `source`.
     """
     source, target, monitor = Path(source), Path(target), monitor or Monitor()
     if not source.is_dir():
@@ -55,30 +74,30 @@ def find_inputs(source: Path, target: Path, monitor: Monitor | None = None) -> l
         raise UserError(f"{target}: is a file; give the name of a folder for the results")
     if target.resolve() == source.resolve():
         raise UserError(f"{target}: is the folder of the inputs; choose another one for the results")
-    volumes, others = _files(source, target)
+    volumes, other_files = _files(source, target)
     inputs = _volume_inputs(volumes, source, target)
-    voxels = {path.resolve() for entry in inputs for path in entry.files[1:]}
-    others = [path for path in others if path.resolve() not in voxels]
-    more, notes = _series_inputs(others, {path.parent for path in volumes}, (source, target), monitor)
+    voxel_files = {path.resolve() for entry in inputs for path in entry.files[1:]}
+    other_files = [path for path in other_files if path.resolve() not in voxel_files]
+    more, notes = _series_inputs(other_files, {path.parent for path in volumes}, (source, target), monitor)
     inputs += more
     if not inputs:
-        raise UserError("; ".join([f"{source}: holds neither volume files nor DICOM series", *notes]))
+        raise UserError("; ".join([f"{source}: contains neither volume files nor DICOM series", *notes]))
     for note in notes:
         monitor.note(note)
     return sorted(inputs, key=lambda entry: entry.name)
 
 
 def _files(source: Path, target: Path) -> tuple[list[Path], list[Path]]:
-    """Volume files, and all others, under `source` but not under `target`; hidden ones are left out."""
-    volumes, others = [], []
+    """Volume files and all other files under `source`, without those under `target` and hidden ones."""
+    volumes, other_files = [], []
     results = target.resolve()
     for path in walk(source, lambda path: path.name.startswith(".") or path.resolve() == results):
         try:
             volume_suffix(path)
             volumes.append(path)
         except UserError:
-            others.append(path)
-    return volumes, others
+            other_files.append(path)
+    return volumes, other_files
 
 
 def _volume_inputs(paths: list[Path], source: Path, target: Path) -> list[BatchInput]:
@@ -97,27 +116,27 @@ def _volume_inputs(paths: list[Path], source: Path, target: Path) -> list[BatchI
 
 
 def _series_inputs(
-    paths: list[Path], elsewhere: set[Path], roots: tuple[Path, Path], monitor: Monitor
+    paths: list[Path], volume_folders: set[Path], roots: tuple[Path, Path], monitor: Monitor
 ) -> tuple[list[BatchInput], list[str]]:
-    """The DICOM series among `paths`, and notes on what is none; volume files lie in `elsewhere`."""
+    """The DICOM series among `paths`, and notes on what was left out."""
     from ..io.dicom.folder import inventory
     from ..io.dicom.notes import notes_of
 
     found = inventory(paths, monitor.check)
     series = _cases(found)
-    places = {uid: {image.path.parent for image in one.images} for uid, one in series.items()}
+    folders = {uid: {image.path.parent for image in one.images} for uid, one in series.items()}
     inputs = []
     for uid, one in series.items():
-        others = elsewhere.union(*(theirs for other, theirs in places.items() if other != uid))
-        inputs.append(_series_input(uid, [image.path for image in one.images], others, roots))
-    covered = set().union(*places.values())
+        occupied = volume_folders.union(*(used for other, used in folders.items() if other != uid))
+        inputs.append(_series_input(uid, [image.path for image in one.images], occupied, roots))
+    covered = set().union(*folders.values())
     damaged: dict[Path, list[Path]] = defaultdict(list)
     for path, _ in found.damaged:
         damaged[path.parent].append(path)
     for folder, files in damaged.items():
         if folder not in covered:
-            name, place = _names(folder, *roots)
-            inputs.append(BatchInput(name, folder, place, files=tuple(files)))
+            name, result = _name_and_target(folder, *roots)
+            inputs.append(BatchInput(name, folder, result, files=tuple(files)))
     chosen = list(series.values())
     return inputs, notes_of(chosen, found.left_out(chosen), roots[0])
 
@@ -129,17 +148,18 @@ def _cases(found: Inventory) -> dict[str, Series]:
     return {uid: one for uid, one in series.items() if one.is_stack or one.study not in with_stack}
 
 
-def _series_input(uid: str, files: list[Path], others: set[Path], roots: tuple[Path, Path]) -> BatchInput:
+def _series_input(uid: str, files: list[Path], occupied: set[Path], roots: tuple[Path, Path]) -> BatchInput:
+    """The input for one series; `occupied` are the folders that hold other inputs."""
     folder = Path(os.path.commonpath([path.parent for path in files]))
-    name, place = _names(folder, *roots)
-    # A result's folder is replaced as a whole: none of another case may be, or lie in, the same one.
-    if any(other.is_relative_to(folder) for other in others):
-        name, place = f"{name}/{uid}", place / uid
-    return BatchInput(name, folder, place, uid, tuple(files))
+    name, result = _name_and_target(folder, *roots)
+    # A result folder is replaced as a whole, so the results of other inputs must not lie in it.
+    if any(other.is_relative_to(folder) for other in occupied):
+        name, result = f"{name}/{uid}", result / uid
+    return BatchInput(name, folder, result, uid, tuple(files))
 
 
-def _names(folder: Path, source: Path, target: Path) -> tuple[str, Path]:
+def _name_and_target(folder: Path, source: Path, target: Path) -> tuple[str, Path]:
     relative = folder.relative_to(source)
-    if relative == Path():  # the series lies in the given folder itself
+    if relative == Path():  # the series lies directly in `source`
         relative = Path(folder.resolve().name or "series")
     return relative.as_posix(), target / relative

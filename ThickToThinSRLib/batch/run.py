@@ -1,8 +1,8 @@
-"""Many inputs, one after the other: a folder of volume files and DICOM series in, a folder of results out.
+"""Enhances many inputs, one after the other.
 
-Every input runs in a process of its own, so that one that runs out of memory takes no other with it.
-An input whose result and provenance are there, made with the same settings of an input that has not changed
-since, is not done again. Several machines share the work by rank (:mod:`~ThickToThinSRLib.batch.shard`).
+Every input runs in a process of its own, so that a lack of memory in one does not stop the others. An input
+is skipped if its result and provenance exist, were made with the same settings, and are newer than the input.
+Several machines share the work by rank (:mod:`~ThickToThinSRLib.batch.shard`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,18 @@ _SIGNAL_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an input ended: its state, why if it failed or was skipped, its seconds if it was done."""
+    """The state of one input.
+
+    Attributes
+    ----------
+    entry : BatchInput
+    state : str
+        One of the states in :mod:`~ThickToThinSRLib.worker.protocol`.
+    reason : str
+        Why it failed or was skipped; how it was done, if not by enhancing.
+    seconds : float, optional
+        Duration, if it was enhanced.
+    """
 
     entry: BatchInput
     state: str
@@ -56,7 +67,7 @@ class Manner:
 
 
 def enhance_many(
-    entries: list[BatchInput], manner: Manner, tell: Callable[[Outcome], None], monitor: Monitor
+    entries: list[BatchInput], manner: Manner, on_change: Callable[[Outcome], None], monitor: Monitor
 ) -> list[Outcome]:
     """Enhance every input that has no result yet.
 
@@ -64,18 +75,18 @@ def enhance_many(
     ----------
     entries : list of BatchInput
         See :func:`~ThickToThinSRLib.batch.inputs.find_inputs`.
-    tell : callable
+    on_change : callable
         Called when an input begins and when it ends.
 
     Returns
     -------
     list of Outcome
-        One an input; a failure is an outcome and stops nothing.
+        One per input; a failure does not stop the rest.
 
     Raises
     ------
     Cancelled
-        If the monitor was asked to stop; the results made so far stay.
+        If the monitor was asked to stop; finished results remain.
     """
     sweep_temporary_place()
     for folder in sorted({entry.target.parent for entry in entries}):
@@ -86,29 +97,29 @@ def enhance_many(
         if not manner.overwrite and is_there(entry, manner.settings):
             outcome = Outcome(entry, THERE)
         else:
-            tell(Outcome(entry, RUNNING))
+            on_change(Outcome(entry, RUNNING))
             outcome = _enhance(entry, manner, monitor)
         outcomes.append(outcome)
-        tell(outcome)
+        on_change(outcome)
     return outcomes
 
 
 def is_there(entry: BatchInput, settings: Settings) -> bool:
-    """Whether the result of an input with these settings lies there, newer than the input."""
-    beside = provenance_path(entry.target)
+    """Whether a result exists that was made with these settings and is newer than input and checkpoint."""
+    provenance = provenance_path(entry.target)
     try:
-        report = json.loads(beside.read_text())
-        made, whole = beside.stat().st_mtime, entry.target.exists()
-        given = [*entry.files, *([settings.checkpoint] if settings.checkpoint else [])]
-        unchanged = all(path.stat().st_mtime <= made for path in given)
+        report = json.loads(provenance.read_text())
+        written, exists = provenance.stat().st_mtime, entry.target.exists()
+        used_files = [*entry.files, *([settings.checkpoint] if settings.checkpoint else [])]
+        unchanged = all(path.stat().st_mtime <= written for path in used_files)
     except (OSError, ValueError):
         return False
-    same = isinstance(report, dict) and report.get("asked") == settings.for_provenance()
-    return whole and unchanged and same
+    same_settings = isinstance(report, dict) and report.get("asked") == settings.for_provenance()
+    return exists and unchanged and same_settings
 
 
 def _enhance(entry: BatchInput, manner: Manner, monitor: Monitor) -> Outcome:
-    """Run one input; whatever goes wrong with it is its outcome."""
+    """Enhance one input in a process of its own; an error becomes its outcome."""
     before = _made_at(entry)
     try:
         entry.target.parent.mkdir(parents=True, exist_ok=True)
@@ -131,10 +142,10 @@ def _enhance(entry: BatchInput, manner: Manner, monitor: Monitor) -> Outcome:
 
 
 def _run(entry: BatchInput, manner: Manner, monitor: Monitor) -> dict:
-    """The report of the worker that does one input."""
+    """Run the worker for one input; returns its report."""
     source, target = str(entry.source.absolute()), str(entry.target.absolute())
-    arguments = ["enhance", source, target, *manner.settings.as_arguments()]
-    # What this program did not write is replaced only if asked.
+    arguments = ["enhance", source, target, "--refuse-thin", *manner.settings.as_arguments()]
+    # Only results of this program are replaced without --overwrite.
     if manner.overwrite or provenance_path(entry.target).is_file():
         arguments.append("--overwrite")
     if entry.series is not None:

@@ -1,7 +1,7 @@
-"""Which part of a list of inputs this process does, where several share it.
+"""Divides a list of inputs among several processes, on one or several machines.
 
-Rank and world size come from the environment: torchrun, Open MPI, SLURM (srun, job array), Grid Engine's and
-AWS Batch's job arrays.
+Rank and world size come from environment variables of torchrun, Open MPI, SLURM (srun, job arrays), and the
+job arrays of Grid Engine and AWS Batch.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import TypeVar
 from ..errors import UserError
 
 T = TypeVar("T")
-# (rank, world size) of launchers that start several processes at once.
+# Variables (rank, world size) of launchers that start several processes at once.
 _LAUNCHERS = (
     ("RANK", "WORLD_SIZE"),
     ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
     ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),
 )
-# (number of the job, its first, their count) of job arrays; one without a first counts from zero.
+# Variables (job number, first job number, number of jobs) of job arrays; None: the first job number is 0.
 _ARRAYS = (
     ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_COUNT"),
     ("AWS_BATCH_JOB_ARRAY_INDEX", None, "AWS_BATCH_JOB_ARRAY_SIZE"),
@@ -27,14 +27,14 @@ _ARRAYS = (
 
 
 def rank_and_size(environment: Mapping[str, str] = os.environ) -> tuple[int, int]:
-    """Rank from 0 and world size of this process; (0, 1) where it is alone.
+    """Rank (from 0) and world size of this process; (0, 1) if it is alone.
 
-    A job array each of whose jobs starts several processes counts both.
+    If each job of a job array starts several processes, all processes of all jobs are counted.
 
     Raises
     ------
     UserError
-        If the variables are no numbers, or contradict each other.
+        If a variable is not a number, or the variables contradict each other.
     """
     rank, size = 0, 1
     for rank_name, size_name in _LAUNCHERS:
@@ -49,6 +49,7 @@ def rank_and_size(environment: Mapping[str, str] = os.environ) -> tuple[int, int
 
 
 def _job(environment: Mapping[str, str]) -> tuple[int, int]:
+    """Index (from 0) of this job in its job array, and the number of jobs."""
     for number, first, count in _ARRAYS:
         if number in environment and count in environment:
             step = (
@@ -66,16 +67,17 @@ def _number(environment: Mapping[str, str], name: str) -> int:
     try:
         return int(environment[name])
     except (KeyError, ValueError):
-        raise UserError(f"the variable {name} is {environment.get(name)!r}, not a number") from None
+        value = environment.get(name)
+        raise UserError(f"the environment variable {name} must be a number, not {value!r}") from None
 
 
 def share(entries: Sequence[T], rank: int, size: int) -> list[T]:
-    """Every `size`-th case from the `rank`-th on: neighbours, often of a size, go to different processes."""
+    """Every `size`-th entry from `rank` on: neighbours, often equally large, go to different processes."""
     return list(entries[rank::size])
 
 
 def local_device(device: str, environment: Mapping[str, str] = os.environ) -> str:
-    """The GPU of this process among those of its machine, where `device` leaves it open."""
+    """The device for this process: with ``auto``, each local rank gets its own GPU of the machine."""
     local = environment.get("LOCAL_RANK", environment.get("OMPI_COMM_WORLD_LOCAL_RANK"))
     if device != "auto" or local is None or not local.isdigit():
         return device

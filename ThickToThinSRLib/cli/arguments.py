@@ -1,4 +1,4 @@
-"""What the command line ``thicktothin`` can be asked for: its commands, options and help."""
+"""The commands, options and help texts of the command line ``thicktothin``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _path(text: str) -> Path:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line instead of printing the whole usage."""
+    """Reports an error in one line instead of printing the whole usage."""
 
     def error(self, message: str):
         print(f"{self.prog}: {' '.join(message.splitlines())} (see {self.prog} --help)", file=sys.stderr)
@@ -63,13 +63,13 @@ def _command(subparsers, name: str, purpose: str) -> argparse.ArgumentParser:
 _EXAMPLES = """\
 examples:
   thicktothin enhance chest_5mm.nii.gz chest_1mm.nii.gz
-      slices every 1 mm, by the weights that come with the program
+      result with slices every 1 mm, made with the weights that come with the program
   thicktothin enhance DICOM_FOLDER chest_1mm.nrrd --thickness 5
-      a series as it came from the scanner, with slices 5 mm thick
+      input: a DICOM series, with slices 5 mm thick
   thicktothin enhance DICOM_FOLDER DICOM_FOLDER_1MM
-      a series as it came from the scanner to a derived series
+      input: a DICOM series; result: a derived DICOM series
   thicktothin enhance chest_5mm.nii.gz chest_1mm.nii.gz --checkpoint weights.safetensors
-      by the network that the weights belong to
+      method: the one that uses these weights
 """
 
 
@@ -77,7 +77,7 @@ def _add_enhance(subparsers) -> None:
     parser = subparsers.add_parser(
         "enhance",
         help="make a thin-slice volume from a thick-slice one",
-        description="Make a thin-slice volume from a thick-slice CT. INPUT is left as it is.",
+        description="Make a thin-slice volume from a thick-slice CT. INPUT is not changed.",
         epilog=f"methods:\n{_method_list()}\n\n{_EXAMPLES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -92,13 +92,17 @@ def _add_enhance(subparsers) -> None:
         type=_path,
         metavar="OUTPUT",
         help="file to write (.nii.gz .nii .nrrd .mha) or, if INPUT is DICOM, a new folder for a derived "
-        "series; how it was made is written beside it",
+        "series; a provenance file is written beside it",
     )
     groups = _add_settings(parser)
     groups["result"].add_argument("--overwrite", action="store_true", help="replace OUTPUT if it exists")
     groups["input"].add_argument(
-        "--series", metavar="UID", help="which series of a DICOM folder that holds several (they are listed)"
+        "--series",
+        metavar="UID",
+        help="the series to read, if a DICOM folder holds several (without this option they are listed)",
     )
+    # For the workers of enhance-many, which skips inputs that are thin already.
+    parser.add_argument("--refuse-thin", action="store_true", help=argparse.SUPPRESS)
     _add_running_options(parser)
     parser.set_defaults(run=commands.enhance)
 
@@ -109,21 +113,20 @@ def _add_running_options(parser) -> None:
         "--progress",
         choices=REPORTERS,
         default="bar",
-        help="how to report: bar for people (default), json for programs, or none",
+        help="progress report: bar for people (default), json for programs, or none",
     )
     running.add_argument(
-        "--cancel-file", type=_path, metavar="FILE", help="stop, writing nothing, when this file appears"
+        "--cancel-file", type=_path, metavar="FILE", help="stop without a result when this file appears"
     )
 
 
 def _add_enhance_many(subparsers) -> None:
     parser = subparsers.add_parser(
         "enhance-many",
-        help="make thin-slice volumes from all volumes and DICOM series of a folder",
-        description="Make thin-slice volumes from all volume files and DICOM series of a folder and its "
-        "subfolders. Results keep the names of the inputs; what is there already is not made again. One that "
-        "fails is named and does not stop the rest. Several machines share the work by torchrun or a job "
-        "array.",
+        help="make thin-slice volumes from all volumes and DICOM series in a folder",
+        description="Make thin-slice volumes from all volume files and DICOM series in a folder and its "
+        "subfolders. Results have the names of the inputs; existing results are not made again. A failure is "
+        "reported and does not stop the rest. Several machines can share the work (torchrun, job arrays).",
         epilog=f"methods:\n{_method_list()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -170,16 +173,16 @@ def _method_list() -> str:
 
 _GROUPS = {
     "result": "the new slices",
-    "input": "the input, where its file does not tell or tells wrong",
+    "input": "the input, if its file lacks this information or is wrong",
     "network": "networks",
     "adaptation": "methods that adapt their network to the scan",
 }
-# Of two options that exclude each other, argparse itself refuses the second.
+# argparse refuses to take both options of a pair.
 _EXCLUSIVE = (("spacing", "factor"), ("minutes", "epochs"))
 
 
 def _add_settings(parser: argparse.ArgumentParser, many: bool = False) -> dict:
-    """The options of an enhancement, from their declarations; returns the groups by name."""
+    """Add the options of :class:`Settings`; returns the groups of options by name."""
     groups = {name: parser.add_argument_group(title) for name, title in _GROUPS.items()}
     exclusive = {pair: groups[OPTIONS[pair[0]].group].add_mutually_exclusive_group() for pair in _EXCLUSIVE}
     for name, option in OPTIONS.items():
@@ -195,7 +198,7 @@ def _add_option(group, name: str, option: Option) -> None:
     default = Settings.__dataclass_fields__[name].default
     values = {"choices": [option.parse(choice) for choice in choices]} if choices else {}
     if choices and option.parse is not str:
-        # What argparse shows are the texts, not what they mean.
+        # argparse would show the parsed values instead of the texts.
         values["metavar"] = "{" + ",".join(choices) + "}"
     if option.metavar is not None:
         values["metavar"] = option.metavar
@@ -209,18 +212,18 @@ def _add_option(group, name: str, option: Option) -> None:
 
 
 def _parser_of(name: str, option: Option):
-    """Text to value, with argparse's own error."""
+    """A function that parses the text of an option and raises argparse's type of error."""
 
     def parse(text: str):
         try:
             return option.parse(text)
         except (ValueError, KeyError) as error:
-            raise argparse.ArgumentTypeError(_complaint(name, text, option, error)) from None
+            raise argparse.ArgumentTypeError(_parse_error(name, text, option, error)) from None
 
     return parse
 
 
-def _complaint(name: str, text: str, option: Option, error: Exception) -> str:
+def _parse_error(name: str, text: str, option: Option, error: Exception) -> str:
     if name == "thickness":
         return f"{text!r} is neither a number of mm nor `estimate`"
     if option.choices is not None:
@@ -247,8 +250,12 @@ def _add_import(subparsers) -> None:
 
 def _add_models(subparsers) -> None:
     parser = _command(subparsers, "models", "list the weights that come with the program, and add others")
-    parser.add_argument("--add", type=_path, metavar="FILE", help="keep a copy of this weights file, checked")
-    parser.add_argument("--overwrite", action="store_true", help="replace one of its name added before")
+    parser.add_argument(
+        "--add", type=_path, metavar="FILE", help="check this weights file and add a copy of it"
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace added weights that have the same name"
+    )
     parser.set_defaults(run=commands.models)
 
 
@@ -260,20 +267,23 @@ def _add_simulate(subparsers) -> None:
         "--thickness", type=float, required=True, metavar="MM", help="thickness of the resulting slices"
     )
     parser.add_argument(
-        "--spacing", type=float, required=True, metavar="MM", help="distance of the resulting slices"
+        "--spacing", type=float, required=True, metavar="MM", help="spacing of the resulting slices"
     )
-    parser.add_argument("--profile", choices=_PROFILES, default="box", help="shape of the slice profile")
+    parser.add_argument("--profile", choices=_PROFILES, default="box", help="slice profile (default box)")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
     _add_option(parser, "nifti", OPTIONS["nifti"])
     parser.set_defaults(run=commands.simulate)
 
 
 def _add_metrics(subparsers) -> None:
-    parser = _command(subparsers, "metrics", "measure how far an estimate is from a reference")
+    parser = _command(subparsers, "metrics", "measure how much a result differs from the truth")
     parser.add_argument("reference", type=_path, metavar="REFERENCE", help="the true thin slices")
-    parser.add_argument("estimate", type=_path, metavar="ESTIMATE", help="volume to judge, on the same grid")
+    parser.add_argument("estimate", type=_path, metavar="ESTIMATE", help="the result, on the same grid")
     parser.add_argument(
-        "--thick", type=_path, metavar="FILE", help="the thick input, for consistency and distances"
+        "--thick",
+        type=_path,
+        metavar="FILE",
+        help="the thick input, for consistency and for errors by distance from the thick slices",
     )
     parser.add_argument(
         "--official",
@@ -300,13 +310,17 @@ def _add_phantom(subparsers) -> None:
     parser = _command(subparsers, "phantom", "write the digital thorax phantom")
     parser.add_argument("output", type=_path, metavar="OUT", help="volume file to write")
     parser.add_argument(
-        "--spacing", type=float, default=1.0, metavar="MM", help="distance of the slices (default 1 mm)"
+        "--spacing", type=float, default=1.0, metavar="MM", help="slice spacing (default 1 mm)"
     )
     parser.add_argument(
-        "--thickness", type=float, metavar="MM", help="their thickness (default: the spacing)"
+        "--thickness", type=float, metavar="MM", help="slice thickness (default: the spacing)"
     )
     parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="another anatomy for every number (default 0)"
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="number of the anatomy: each is different (default 0)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
     parser.set_defaults(run=commands.phantom)

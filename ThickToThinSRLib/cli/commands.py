@@ -1,7 +1,7 @@
-"""The work behind each command of the command line.
+"""The commands of the command line.
 
 A command takes the parsed options, a reporter (:mod:`~ThickToThinSRLib.worker.reporters`) and its monitor.
-What a command needs is imported when it runs, so that ``--help`` is quick.
+Modules are imported when a command runs, so that ``--help`` is quick.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def _settings(options) -> Settings:
 
 
 def enhance(options, reporter, monitor) -> None:
-    """Thick volume or DICOM series to a thin one: file to file, or series to file or series."""
+    """Enhance a volume file or DICOM series; write a volume file or derived series."""
     from ..enhance import enhance_file
 
     report = enhance_file(
@@ -31,13 +31,14 @@ def enhance(options, reporter, monitor) -> None:
         monitor,
         series=options.series,
         overwrite=options.overwrite,
+        refuse_thin=options.refuse_thin,
     )
     reporter.say(f"written: {options.output}")
     reporter.result(report)
 
 
 def enhance_many(options, reporter, monitor) -> None:
-    """A folder of volumes and series to a folder of results; UserError at the end if one failed."""
+    """Enhance all volume files and series in a folder; raises UserError at the end if any failed."""
     from ..batch import run as batch
     from ..batch import shard
     from ..batch.inputs import find_inputs
@@ -48,23 +49,23 @@ def enhance_many(options, reporter, monitor) -> None:
     settings = _settings(options)
     settings = replace(settings, device=shard.local_device(settings.device))
     if size > 1:
-        reporter.say(f"part {rank + 1} of {size}: {len(entries)} cases")
+        reporter.say(f"part {rank + 1} of {size}: {len(entries)} inputs")
     if options.dry_run:
-        _look(entries, settings, reporter, monitor, is_there=lambda entry: batch.is_there(entry, settings))
+        _look(entries, settings, reporter, monitor, lambda entry: batch.is_there(entry, settings))
         return
     for entry in entries:
         reporter.case(entry.name, WAITING)
 
     tally = Tally(len(entries))
-    reporter.ending = lambda: f"cancelled: {tally}; what is done stays, start again to go on"
+    reporter.ending = lambda: f"cancelled: {tally}; finished results are kept; start again to continue"
 
-    def tell(outcome: batch.Outcome) -> None:
+    def on_change(outcome: batch.Outcome) -> None:
         if outcome.state != RUNNING:
             tally.count(outcome.state)
         reporter.case(outcome.entry.name, outcome.state, outcome.reason, outcome.seconds)
 
     manner = batch.Manner(settings, options.overwrite, options.already_thin)
-    outcomes = batch.enhance_many(entries, manner, tell, monitor)
+    outcomes = batch.enhance_many(entries, manner, on_change, monitor)
     failed = [outcome.entry.name for outcome in outcomes if outcome.state == FAILED]
     reporter.say(str(tally))
     if failed:
@@ -83,16 +84,15 @@ def info(options, reporter, monitor) -> None:
     _look(inputs_of(options.input, monitor), _settings(options), reporter, monitor, as_json=options.json)
 
 
-def _look(
-    entries, settings: Settings, reporter, monitor, is_there=lambda entry: False, as_json: bool = False
-) -> None:
-    """Say what is known of inputs; `is_there` tells whether an input has its result."""
+def _look(entries, settings: Settings, reporter, monitor, batch_has=None, as_json: bool = False) -> None:
+    """Say what is known of inputs; `batch_has` tells, in a batch, whether an input has its result."""
     from .looking import facts_of, lines_of
 
     found = []
     for entry in entries:
         monitor.check()
-        found.append({**facts_of(entry, settings), "already_there": is_there(entry)})
+        facts = facts_of(entry, settings, refuse_thin=batch_has is not None)
+        found.append({**facts, "already_there": batch_has is not None and batch_has(entry)})
         for line in lines_of(found[-1]):
             reporter.say(line)
         if found[-1]["already_there"]:
@@ -107,7 +107,7 @@ def _look(
 
 
 def import_checkpoint(options, reporter, monitor) -> None:
-    """The authors' pickled weights to safetensors."""
+    """Convert the authors' pickled weights to safetensors."""
     from ..io.replacing import check_free
     from ..weights.importing import import_authors
 
@@ -118,7 +118,7 @@ def import_checkpoint(options, reporter, monitor) -> None:
 
 
 def models(options, reporter, monitor) -> None:
-    """List the weights that come with the program and those that were added; add some first if asked."""
+    """List the bundled and added weights; with ``--add``, add a file first."""
     from ..methods.registry import methods_of
     from ..weights.added import add_weights, added_weights
     from ..weights.bundled import bundled_weights
@@ -127,7 +127,7 @@ def models(options, reporter, monitor) -> None:
         print(f"added: {add_weights(options.add, options.overwrite)}")
     bundled = bundled_weights()
     if not bundled:
-        print("no weights are bundled; `import-checkpoint` converts published ones")
+        print("no weights come with this program; `import-checkpoint` converts published ones")
     for entry in bundled:
         card = entry.card
         print(
@@ -136,28 +136,28 @@ def models(options, reporter, monitor) -> None:
         print(f"  licence {card['licence']}; origin: {card['origin']}; sha256 {entry.sha256} (verified)")
     for entry in added_weights():
         if isinstance(entry, UserError):
-            print(f"added, but not to be used: {entry}")
+            print(f"added, but unusable: {entry}")
         else:
             names = f"{entry.card['title']} {entry.card['version']}, {methods_of(entry.network)[0]}"
             print(f"added: {names}: {entry.path}")
 
 
 def simulate(options, reporter, monitor) -> None:
-    """Thin volume to the thick one that a scanner would have made."""
+    """Simulate the thick slices that a scanner would have made."""
     from ..acquisition import Acquisition
-    from ..acquisition import simulate as simulated
+    from ..acquisition import simulate as simulate_thick
     from ..io.replacing import check_free
     from ..io.volume_files import write_volume, written_suffix
 
     written_suffix(options.thick)
     check_free(options.thick, options.overwrite, options.thin)
     acquisition = Acquisition(options.thickness, options.spacing, options.profile)
-    write_volume(simulated(_read(options.thin, options, monitor), acquisition), options.thick)
+    write_volume(simulate_thick(_read(options.thin, options, monitor), acquisition), options.thick)
     reporter.say(f"written: {options.thick}")
 
 
 def metrics(options, reporter, monitor) -> None:
-    """Print how an estimate differs from a reference."""
+    """Print how a result differs from the truth."""
     from ..evaluation.metrics import format_report, report
 
     thick = None if options.thick is None else _read(options.thick, options, monitor)
@@ -167,12 +167,12 @@ def metrics(options, reporter, monitor) -> None:
 
 
 def compare(options, reporter, monitor) -> None:
-    """Picture of volumes in three planes."""
+    """Draw volumes side by side in three planes."""
     from ..evaluation.comparison import compare as picture
     from ..io.replacing import check_free
 
     if options.output.suffix.lower() != ".png":
-        raise UserError(f"{options.output}: the picture's name must end in .png")
+        raise UserError(f"{options.output}: the name of the picture must end in .png")
     check_free(options.output, options.overwrite)
     picture([(_label(path), _read(path, options, monitor)) for path in options.volumes], options.output)
     reporter.say(f"written: {options.output}")

@@ -35,8 +35,11 @@ def inputs_of(path: Path, monitor: Monitor) -> list[BatchInput]:
     return [BatchInput(str(path), path, path)]
 
 
-def facts_of(entry: BatchInput, settings: Settings) -> dict:
-    """What is known of one input, for JSON; ``error`` is why it cannot be enhanced, or None."""
+def facts_of(entry: BatchInput, settings: Settings, refuse_thin: bool = False) -> dict:
+    """What is known of one input, for JSON; ``error`` is why it cannot be enhanced, or None.
+
+    `refuse_thin` as in :func:`~ThickToThinSRLib.enhance.plan_for`.
+    """
     monitor = Monitor()
     facts = {"name": entry.name, "path": str(entry.source), "series": entry.series, "error": None}
     try:
@@ -51,7 +54,7 @@ def facts_of(entry: BatchInput, settings: Settings) -> dict:
         monitor.note(understood.thickness.advice)
     facts.update(_scan_facts(volume, understood))
     try:
-        plan = plan_for(volume, settings, understood)
+        plan = plan_for(volume, settings, understood, refuse_thin)
         weights = plan.request.weights
         facts["method"] = plan.method
         trained = weights.card.get("trained", {}) if weights else None
@@ -61,7 +64,7 @@ def facts_of(entry: BatchInput, settings: Settings) -> dict:
     found = find_warnings(understood.hu, understood.scale, understood.thickness.acquisition, trained)
     facts["warnings"] = [*volume.source.get("warnings", ()), *found]
     facts["notes"] = monitor.notes
-    facts["methods"] = list(_methods(volume, understood, settings))
+    facts["methods"] = list(_methods(volume, understood, settings, refuse_thin))
     return facts
 
 
@@ -91,12 +94,12 @@ def orientation(volume: Volume, axis: int) -> str:
     return _PLANES[nearest] + (f", {degrees:.1f} degrees oblique" if degrees > _STRAIGHT_DEGREES else "")
 
 
-def _methods(volume: Volume, understood: Understood, settings: Settings) -> Iterator[dict]:
+def _methods(volume: Volume, understood: Understood, settings: Settings, refuse_thin: bool) -> Iterator[dict]:
     """What every method would make, and need; or why it cannot."""
     acquisition = understood.thickness.acquisition
     for name, method in METHODS.items():
         try:
-            plan = plan_for(volume, replace(settings, method=name), understood)
+            plan = plan_for(volume, replace(settings, method=name), understood, refuse_thin)
         except UserError as error:
             yield {"method": name, "error": worded(error)}
             continue

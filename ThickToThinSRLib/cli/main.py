@@ -1,7 +1,7 @@
-"""The command line ``thicktothin``: how it ends.
+"""The command line ``thicktothin``: runs a command and turns errors into messages and exit codes.
 
-Exit codes: 0 done, 2 bad usage or bad input (one line on standard error), 3 cancelled, 1 unexpected (with a
-traceback). The options are in :mod:`~ThickToThinSRLib.cli.arguments`, the work behind each command in
+Exit codes: 0 done; 1 unexpected error (with a traceback); 2 bad usage or bad input (one line on standard
+error); 3 cancelled. The options are in :mod:`~ThickToThinSRLib.cli.arguments`, the commands in
 :mod:`~ThickToThinSRLib.cli.commands`.
 """
 
@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None, begun: Callable[[], None] = lambda:
         sys.stdout.flush()
         return code
     except BrokenPipeError:
-        # Whoever read our output is gone; Python would complain when it flushes the rest at its end.
+        # The reader of our output is gone: without this, Python would report an error at exit.
         sink = os.open(os.devnull, os.O_WRONLY)
         for stream in (sys.stdout, sys.stderr):
             os.dup2(sink, stream.fileno())
@@ -85,8 +85,8 @@ def _watched(options: argparse.Namespace, reporter: SilentReporter, watch: Watch
 
 
 def _environment_fault(error: Exception) -> str | None:
-    """What to say of memory and files; None if it is a fault of the program."""
-    # PyTorch's, of a GPU, is a RuntimeError.
+    """The message for a lack of memory or a file error; None for any other error."""
+    # By name: PyTorch's error for a GPU is not a MemoryError, and PyTorch may not be loaded.
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return "out of memory: close other programs or choose a larger spacing"
     if isinstance(error, OSError) and error.filename is not None:

@@ -1,4 +1,4 @@
-"""A network of channels, as the tiles of a sliding window call it."""
+"""Makes two-dimensional networks with channels usable for the sliding window."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import torch
 
 
 class ConditionedNetwork(torch.nn.Module):
-    """Passes tiles to a network of images, together with a description of the acquisition if it reads one.
+    """Passes tiles to a two-dimensional network, with a description of the acquisition if it reads one.
 
     Parameters
     ----------
     network : torch.nn.Module
-        (B, channels, h, w), and (B, n) of the description, to (B, outputs, h, w).
+        Maps (B, channels, h, w), and a description (B, n), to (B, outputs, h, w).
     description : list of float, optional
-        The acquisition as the network is told of it.
+        The n numbers that describe the acquisition to the network.
     """
 
     def __init__(self, network: torch.nn.Module, description: list[float] | None = None):
         super().__init__()
         self.network = network.eval().to(memory_format=torch.channels_last)
-        described = None if description is None else torch.tensor([description])
-        self.register_buffer("description", described)
+        values = None if description is None else torch.tensor([description])
+        self.register_buffer("description", values)
 
     def forward(self, tiles: torch.Tensor) -> torch.Tensor:
         """(B, 1, channels, h, w) to (B, 1, outputs, h, w)."""

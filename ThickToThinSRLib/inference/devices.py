@@ -1,4 +1,4 @@
-"""Where and how exactly networks compute: devices and precisions."""
+"""The device and the precision with which networks compute."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from ..errors import UserError
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device called ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+    """The device named ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
 
-    ``auto`` is a CUDA GPU where there is one, else the CPU. An Apple GPU must be asked for by name: no result
-    on one has been checked.
+    ``auto`` is a CUDA GPU if there is one, else the CPU. An Apple GPU is used only if chosen by name, because
+    no result on one has been checked.
 
     Raises
     ------
     UserError
-        If it is not there; the message says what is.
+        If the device does not exist; the message says which devices do.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -33,14 +33,14 @@ def resolve_device(name: str) -> torch.device:
         raise UserError(f"device must be auto, cpu, cuda, cuda:N or mps, not {name!r}")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if int(number or 0) >= count:
-        there = "no CUDA GPU" if count == 0 else f"{count} CUDA GPU(s), numbered from 0"
-        raise UserError(f"device {name}: PyTorch finds {there} here; use {{device}} auto", "device")
+        available = "no CUDA GPU" if count == 0 else f"{count} CUDA GPU(s), numbered from 0"
+        raise UserError(f"device {name}: PyTorch finds {available} here; use {{device}} auto", "device")
     return torch.device("cuda", int(number or 0))
 
 
 def native_bfloat16() -> bool:
-    """Whether this CPU multiplies bfloat16 itself; others only emulate it, slower than float32."""
-    # PyTorch tells it by functions of its own that a later version may rename: then full precision stays.
+    """Whether this CPU has bfloat16 instructions; other CPUs emulate them, slower than float32."""
+    # These functions are private to PyTorch. If a later version renames them, full precision is used.
     names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(getattr(torch.cpu, name, bool)() for name in names)
 
@@ -60,14 +60,14 @@ def free_memory(device: torch.device) -> float:
 
 @contextlib.contextmanager
 def arithmetic(device: torch.device, precision: str):
-    """Half precision by autocast, or true float32: without the TF32 rounding that GPUs do unasked."""
+    """Compute in half precision (autocast), or in true float32, without the TF32 rounding of GPUs."""
     if precision in ("bfloat16", "float16"):
         with torch.autocast(device.type, getattr(torch, precision)):
             yield
         return
-    kept = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     try:
         yield
     finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = kept
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before

@@ -1,4 +1,4 @@
-"""How much memory there is, and whether a result will fit."""
+"""How much memory is available, and whether a result fits into it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 def check_result_fits(
     volume: Volume, axis: int, acquisition: Acquisition, target_spacing: float, weights: Weights | None
 ) -> None:
-    """Raise UserError, before any work is done, if the result cannot fit into memory."""
+    """Raise UserError, before the work begins, if the result does not fit into memory."""
     thin, needed = memory_of(volume, axis, acquisition, target_spacing, weights)
-    there = available_memory()
-    if not needed < (math.inf if there is None else there):
-        free = "" if there is None else f", but {there / 2**30:.1f} GiB are free"
+    available = available_memory()
+    if not needed < (math.inf if available is None else available):
+        free = "" if available is None else f", but only {available / 2**30:.1f} GiB are free"
         raise UserError(
             f"{thin:.4g} slices every {target_spacing:g} mm need {needed / 2**30:.3g} GiB of memory{free}: "
             "choose a larger {spacing}",
@@ -34,33 +34,33 @@ def check_result_fits(
 def memory_of(
     volume: Volume, axis: int, acquisition: Acquisition, target_spacing: float, weights: Weights | None
 ) -> tuple[float, float]:
-    """Number of slices of the result, and the bytes of memory that making it takes beside the input."""
+    """The number of slices of the result, and the memory in bytes to make it, without that of the input."""
     slices = volume.voxels.shape[2 - axis]
     pixels = volume.voxels.size // slices
-    # In floating point, where an absurd spacing gives infinity.
+    # In floating point: an absurdly small spacing then gives infinity instead of an error.
     thin = (slices - 1) * acquisition.spacing / target_spacing + 1
-    # A network's result is float32 until the end; the writer needs a copy in the input's type.
+    # The result of a network is float32 until the end; the writer needs a copy in the type of the input.
     itemsize = volume.voxels.dtype.itemsize
     needed = thin * pixels * (max(itemsize, 4 if weights else 0) + itemsize)
     if weights:
-        # The network's own slices before resampling, or the interpolation that it reads.
+        # Plus the slices that the network predicts before resampling, or the interpolation that it reads.
         factor = weights.factor or 4
         if abs(acquisition.spacing / target_spacing / factor - 1) > 1e-6 or weights.factor is None:
             needed += ((slices - 1) * factor + 1) * pixels * 4
-    # Maps along the slices are matrices, of which several are alive while they are made.
+    # Plus about four float64 matrices that act along the slices.
     extended = thin + 3 * acquisition.thickness / target_spacing
     needed += 4 * 8 * extended * extended
     return thin, needed
 
 
 def available_memory() -> int | None:
-    """Bytes that this process may still take, as far as the system tells; None if it does not.
+    """Bytes that this process can still allocate; None if the system does not say.
 
-    The least of: what the kernel calls available, what a container's limit leaves, what the process's own
-    limit of address space allows.
+    The smallest of: the memory that the kernel calls available, the rest of the container's limit, and the
+    rest of this process's limit of address space.
     """
-    known = [value for value in (_machine(), _container(), _process()) if value is not None]
-    return min(known, default=None)
+    limits = [value for value in (_machine(), _container(), _process()) if value is not None]
+    return min(limits, default=None)
 
 
 def _machine() -> int | None:

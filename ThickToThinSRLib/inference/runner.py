@@ -1,4 +1,4 @@
-"""Runs a network on tiles: device, precision, and what happens when memory runs out."""
+"""Runs a network on tiles: chooses device, precision and tile size, and handles a lack of memory."""
 
 from __future__ import annotations
 
@@ -14,35 +14,41 @@ from ..networks.registry import NetworkEntry
 from ..networks.window_spec import WindowSpec
 from .devices import arithmetic, free_memory, keeps_volumes, native_bfloat16, resolve_device
 
-# `auto` lowers the precision only if one tile, run both ways, differs by less than this (HU).
+# `auto` uses half precision only if the result on one tile differs by less than this from float32 (HU).
 _MEAN_TOLERANCE_HU, _TAIL_TOLERANCE_HU = 0.2, 3.0
-# Working memory of a network on the CPU; on a GPU, this part of what is free.
+# Working memory for a network: bytes on the CPU, share of the free memory on a GPU.
 _CPU_BUDGET, _GPU_SHARE = 3 << 30, 0.8
 # More tiles at once keep a GPU no busier.
 _MOST_AT_ONCE = 32
 _SMALLEST_TILE = 96
-# How PyTorch's allocators of CPU and Apple GPU complain: by a plain RuntimeError.
+# On the CPU and on an Apple GPU, PyTorch reports a lack of memory by a plain RuntimeError with these words.
 _MEMORY_WORDS = ("not enough memory", "can't allocate memory", "MPS backend out of memory")
 
 
 class Runner:
-    """Runs a network on tiles; gives way step by step when memory runs out.
+    """Runs a network on tiles; uses smaller tiles, and finally the CPU, when memory runs out.
 
     Parameters
     ----------
     network : torch.nn.Module
         ``(B, 1, D, H, W)`` in [0, 1] to ``(B, 1, D_out, H, W)``, in eval mode.
     window : WindowSpec
-        What it needs of tiles.
+        What the network requires of its tiles.
     entry : NetworkEntry
-        Of the registry: its working memory, and the HU of what it predicts.
+        The network's entry in the registry: memory per pixel, HU per unit of output.
     device : str
         See :func:`resolve_device`.
     precision : {"auto", "float32", "bfloat16", "float16"}
-        ``auto`` lowers it on a CUDA GPU, and where `halve_on_cpu` on CPUs that can, if one tile, run both
-        ways, stays within 0.2 HU on average and 3 HU at the 99.9th percentile.
+        ``auto``: half precision on a CUDA GPU, and on CPUs with bfloat16 if the entry allows it
+        (`halve_on_cpu`), provided that on the first tile it differs from float32 by less than 0.2 HU on
+        average and 3 HU at the 99.9th percentile.
     monitor : Monitor
-        Is told what had to give way.
+        Notes the choice of precision, and smaller tiles or a change of device.
+
+    Raises
+    ------
+    UserError
+        If the device does not exist.
     """
 
     memory_errors = (torch.OutOfMemoryError, MemoryError)
@@ -136,20 +142,21 @@ class Runner:
                 raise MemoryError(str(error)) from None
             raise
 
-    def _precise_enough(self, tensor: torch.Tensor) -> str:
-        """The lowered precision if this tile bears it, else ``float32``."""
+    def _choose_precision(self, tensor: torch.Tensor) -> str:
+        """Half precision if it hardly changes the result on this tile, else ``float32``."""
         exact = self._forward(tensor, "float32").float()
         lowered = self._forward(tensor, self.lowered).float()
         error = (lowered - exact).abs().flatten() * self.unit_hu
         tail = float(np.percentile(error.cpu().numpy(), 99.9))
         mean = float(error.mean())
-        # Written so that a NaN, which half precision can produce, keeps the full one.
-        bears = mean < _MEAN_TOLERANCE_HU and tail < _TAIL_TOLERANCE_HU
-        chosen = self.lowered if bears else "float32"
+        # Half precision can produce NaN: then both comparisons are false, and float32 is used.
+        accurate = mean < _MEAN_TOLERANCE_HU and tail < _TAIL_TOLERANCE_HU
+        precision = self.lowered if accurate else "float32"
         self.monitor.note(
-            f"precision {chosen}: half differs by {mean:.2f} HU on average, {tail:.1f} HU at 99.9 %"
+            f"precision {precision}: half precision changes the result by {mean:.2f} HU on average, "
+            f"less than {tail:.1f} HU in 99.9 % of the voxels"
         )
-        return chosen
+        return precision
 
     def shrink(self, reason: str, tiles: int, side: int, divisible: bool) -> None:
         """Make room after memory ran out: fewer tiles at once, then smaller ones, at last the CPU.
@@ -178,7 +185,7 @@ class Runner:
             self.monitor.note(f"out of memory on {self.device}: going on with {self._most_at_once} at once")
         elif divisible and side > smallest:
             self.tile = max(smallest, side // 2)
-            self.monitor.note(f"out of memory on {self.device}: going on with tiles of {self.tile} pixels")
+            self.monitor.note(f"out of memory on {self.device}: continuing with tiles of {self.tile} pixels")
         elif self.device.type != "cpu":
             self._move_to_cpu(f"tiles of {side} pixels")
         else:
@@ -186,8 +193,8 @@ class Runner:
                 f"out of memory even with tiles of {side} pixels ({reason}): close other programs"
             )
 
-    def _move_to_cpu(self, what: str) -> None:
-        self.monitor.note(f"{self.device} has no memory for {what}: going on on the CPU")
+    def _move_to_cpu(self, item: str) -> None:
+        self.monitor.note(f"not enough memory on {self.device} for {item}: continuing on the CPU")
         self.device = torch.device("cpu")
         self.network.cpu()
         self.precision = "float32"

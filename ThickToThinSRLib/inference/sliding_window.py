@@ -1,9 +1,8 @@
-"""Sliding windows: where they lie, what they read, how their predictions are put together.
+"""Sliding windows: where they lie, what they read, and how their predictions are blended.
 
-A window reads `depth` thick slices of a tile and predicts some of the thin slices between them. Windows lie
-on a product of three one-dimensional plans (along the slices, rows, columns), and each plan is a *partition
-of unity*: the weights with which windows write one thin slice, row or column sum to one. So predictions are
-simply added.
+A window reads `depth` thick slices of a tile and predicts some of the thin slices between them. Windows are
+placed separately along the slices, the rows and the columns. Along each axis, the blending shares of all
+windows that write one thin slice, row or column sum to one, so that predictions are simply added.
 """
 
 from __future__ import annotations
@@ -37,30 +36,35 @@ class WindowPlacement:
     target : slice
         Output indices that the window writes.
     offset : int
-        Index in the window's prediction of the first output it writes.
-    weights : ndarray, shape (outputs written,), float32
-        Its share in each of them.
+        Index, within the window's prediction, of the first output that it writes.
+    shares : ndarray, shape (outputs written,), float32
+        The window's blending share in each of these outputs.
     """
 
     start: int
     length: int
     target: slice
     offset: int
-    weights: np.ndarray
+    shares: np.ndarray
 
 
 def depth_placements(slices: int, window: WindowSpec, tiling: str) -> list[WindowPlacement]:
     """Windows along `slices` thick slices, for ``factor (slices - 1) + 1`` thin ones.
 
-    ``seamless`` covers every thin slice and lets neighbouring windows fade into each other over one thick
-    spacing; it reads copies of the end slices beyond the ends. ``authors`` is the released test loop: windows
-    every `window.stride` slices, then one at the end; later ones overwrite, and the first and last
-    `window.first_output` thin slices are written by none.
+    ``seamless`` covers all thin slices; neighbouring windows fade into each other over one thick slice
+    spacing, and the end slices are repeated beyond the ends. ``authors`` is the loop of the published test
+    code: a window every `window.stride` slices, then one at the end; later windows overwrite earlier ones,
+    and no window writes the first and last `window.first_output` thin slices.
+
+    Returns
+    -------
+    list of WindowPlacement
+        In the order of the slices.
 
     Raises
     ------
     UserError
-        For ``authors`` with fewer slices than a window has (the released code fails there too).
+        For ``authors`` with fewer slices than a window has (the published code fails there too).
     """
     factor, thin = window.factor, window.factor * (slices - 1) + 1
     if tiling == "authors":
@@ -74,16 +78,16 @@ def depth_placements(slices: int, window: WindowSpec, tiling: str) -> list[Windo
         if slices - window.depth not in starts:
             starts.append(slices - window.depth)
     else:
-        # The last window is the first that reaches the last thin slice.
+        # End with the first window that reaches the last thin slice.
         last = -((window.first_output + window.outputs - 1 - (thin - 1)) // factor)
         starts = list(range(-1, last, max(1, window.depth - 3)))
         starts.append(max(last, -1))
-    ranges = [factor * start + window.first_output for start in starts]
-    written = [(max(first, 0), min(first + window.outputs, thin)) for first in ranges]
-    weights = _last_wins(written, thin) if tiling == "authors" else _fading(written, thin)
+    first_outputs = [factor * start + window.first_output for start in starts]
+    written = [(max(first, 0), min(first + window.outputs, thin)) for first in first_outputs]
+    shares = _last_window_only(written, thin) if tiling == "authors" else _cross_fade(written, thin)
     return [
         WindowPlacement(start, window.depth, slice(*span), span[0] - first, share)
-        for start, first, span, share in zip(starts, ranges, written, weights, strict=True)
+        for start, first, span, share in zip(starts, first_outputs, written, shares, strict=True)
     ]
 
 
@@ -91,12 +95,19 @@ def tile_placements(size: int, tile: int, window: WindowSpec, tiling: str) -> li
     """Tiles along an in-plane axis of `size` pixels, each reading at most `tile` pixels.
 
     ``seamless``: the outer `window.margin` pixels of a tile are discarded (beyond the image the input is
-    mirrored), and neighbours fade into each other; one tile if all fits. ``authors``: tiles side by side.
+    mirrored), and neighbouring tiles fade into each other; a single tile if that is enough. ``authors``:
+    tiles side by side.
+
+    Returns
+    -------
+    list of WindowPlacement
+        In the order of the pixels.
 
     Raises
     ------
     UserError
-        For ``authors`` where the tiles do not fill the axis (the released code fails there too).
+        For ``authors`` if `size` is not a multiple of the tile (the published code fails there too), or if
+        `tile` is not larger than the margins.
     """
     if tiling == "authors":
         if size % window.tile:
@@ -117,12 +128,12 @@ def tile_placements(size: int, tile: int, window: WindowSpec, tiling: str) -> li
     starts = [-margin]
     if length < whole:
         if step < multiple:
-            raise UserError(f"tiles of {tile} pixels are too small: their margins leave nothing to keep")
+            raise UserError(f"tiles of {tile} pixels are too small: all of their pixels would be discarded")
         starts = [*range(-margin, whole - margin - length, step), whole - margin - length]
     written = [(max(start + margin, 0), min(start + length - margin, size)) for start in starts]
     return [
         WindowPlacement(start, length, slice(*span), span[0] - start, share)
-        for start, span, share in zip(starts, written, _fading(written, size), strict=True)
+        for start, span, share in zip(starts, written, _cross_fade(written, size), strict=True)
     ]
 
 
@@ -224,7 +235,7 @@ def predict_blocks(
                 on_tile(number + 1, len(tiles))
             return prediction
         except runner.memory_errors as error:
-            # Not inside the handler's frame: the traceback would keep the failed tensors alive.
+            # Shrink only after this block: until then the traceback keeps the failed tensors in memory.
             reason = str(error)
         prediction = predicted = tile = None
         side = max(rows[0].length, columns[0].length)
@@ -268,22 +279,22 @@ def _mirrored(start: int, length: int, size: int) -> np.ndarray | slice:
     return np.minimum(indices, period - indices) if size > 1 else np.zeros(length, int)
 
 
-def _fading(written: list[tuple[int, int]], size: int) -> list[np.ndarray]:
-    """Tent weights, normalised: linear cross-fades where two windows overlap, one where there is but one."""
-    tents = []
+def _cross_fade(written: list[tuple[int, int]], size: int) -> list[np.ndarray]:
+    """Normalised triangular shares: a linear cross-fade where windows overlap, 1 elsewhere."""
+    triangles = []
     total = np.zeros(size)
     for first, stop in written:
         index = np.arange(first, stop)
-        tents.append(np.minimum(index - first, stop - 1 - index) + 1.0)
-        total[first:stop] += tents[-1]
+        triangles.append(np.minimum(index - first, stop - 1 - index) + 1.0)
+        total[first:stop] += triangles[-1]
     return [
-        (tent / total[first:stop]).astype(np.float32)
-        for tent, (first, stop) in zip(tents, written, strict=True)
+        (triangle / total[first:stop]).astype(np.float32)
+        for triangle, (first, stop) in zip(triangles, written, strict=True)
     ]
 
 
-def _last_wins(written: list[tuple[int, int]], size: int) -> list[np.ndarray]:
-    """Weights 1 for the last window that writes an output, 0 for those before it."""
+def _last_window_only(written: list[tuple[int, int]], size: int) -> list[np.ndarray]:
+    """Share 1 for the last window that writes an output, 0 for earlier ones."""
     owner = np.full(size, -1)
     for number, (first, stop) in enumerate(written):
         owner[first:stop] = number

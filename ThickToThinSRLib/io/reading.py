@@ -1,4 +1,4 @@
-"""What a user points at: a volume file, a folder with a DICOM series, or one file of such a series."""
+"""Reads an input: a volume file, a folder with a DICOM series, or one file of such a series."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ def read_input(
 
     Parameters
     ----------
+    path : Path
     series : str, optional
-        UID of the series, where the folder holds several.
+        UID of the series to read if the folder holds several.
     nifti : {"sform", "qform"}, optional
-        The position to believe where the two that a NIfTI file holds contradict each other.
+        The position to use where the two in a NIfTI file contradict each other.
     monitor : Monitor, optional
-        Takes notes on what was left out or assumed.
+        Receives notes on what was left out or assumed.
     repairs : Repairs, optional
-        What may be done to DICOM slices that form no regular stack.
+        What may be done to DICOM slices that do not form a regular stack.
 
     Returns
     -------
@@ -40,7 +41,7 @@ def read_input(
     Raises
     ------
     UserError
-        If it cannot be read, or if a series is chosen in what is no folder.
+        If the input cannot be read, or if `series` is given but `path` is not a folder.
     """
     path, monitor = Path(path), monitor or Monitor()
     if path.is_dir():
@@ -51,7 +52,7 @@ def read_input(
         volume = _read_series_of(path, series, monitor, repairs)
     elif series is not None:
         raise UserError(
-            f"{path}: {{series}} chooses within a DICOM folder, but this is not a folder", "series"
+            f"{path}: is not a folder, but {{series}} chooses a series in a DICOM folder", "series"
         )
     else:
         volume = read_volume(path, nifti)

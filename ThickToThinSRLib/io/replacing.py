@@ -1,4 +1,4 @@
-"""Where a file may be written, and files and folders that appear whole or not at all."""
+"""Writes files and folders under a temporary name and renames them when they are complete."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from .temporary import new_file, new_folder, old_name, remove
 
 
 def check_free(path: Path, overwrite: bool, source: Path | None = None) -> None:
-    """Refuse, before the work and not after it, a name under which nothing can be written.
+    """Raise UserError, before the work begins, if the file `path` cannot be written.
 
     Parameters
     ----------
     overwrite : bool
         Whether an existing file may be replaced.
     source : Path, optional
-        What is read; never replaced.
+        The input, which is never replaced.
     """
-    taken = True
+    exists = True
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):
-        taken = False
+        exists = False
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror})") from error
     if not path.parent.is_dir():
@@ -36,16 +36,22 @@ def check_free(path: Path, overwrite: bool, source: Path | None = None) -> None:
     if source is not None:
         with contextlib.suppress(OSError):
             if path.samefile(source):
-                raise UserError(f"{path}: is the input itself; choose another name")
-    if taken and not overwrite:
-        raise UserError(f"{path}: exists already; choose another name or add {{overwrite}}", "overwrite")
+                raise UserError(f"{path}: is the input; choose another name")
+    if exists and not overwrite:
+        raise UserError(f"{path}: already exists; choose another name or give {{overwrite}}", "overwrite")
     if not os.access(path.parent, os.W_OK):
-        raise UserError(f"{path}: no permission to write into the folder {path.parent}")
+        raise UserError(f"{path}: no permission to write to the folder {path.parent}")
 
 
 @contextlib.contextmanager
 def replacing(path: Path, suffix: str):
-    """Yield a temporary path beside `path` that takes its place when the block ends without an error."""
+    """Yield a temporary path beside `path`; it is renamed to `path` if the block ends without an error.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be written.
+    """
     path = Path(path)
     temporary = _beside(path, lambda: new_file(path.parent, suffix))
     try:
@@ -59,7 +65,13 @@ def replacing(path: Path, suffix: str):
 
 @contextlib.contextmanager
 def folder_replacing(path: Path):
-    """Yield a temporary folder beside `path` that takes its place when the block ends without an error."""
+    """Yield a temporary folder beside `path`; it is renamed to `path` if the block ends without an error.
+
+    Raises
+    ------
+    UserError
+        If the folder cannot be written.
+    """
     path = Path(path)
     temporary = _beside(path, lambda: new_folder(path.parent))
     try:

@@ -1,4 +1,4 @@
-"""Adaptation: a network learns from the scan itself before it is used. All such methods share this loop."""
+"""Adaptation: the training loop of all methods whose network learns from the scan before it is used."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import torch
 
 from ..monitor import Monitor
 
-# Held-out data are looked at so often in a budget, but not after fewer steps; so many looks without
-# improvement end the adaptation.
-_LOOKS, _STEPS_BETWEEN_LOOKS, _PATIENCE = 12, 25, 5
+# Validations in one budget (early stopping); least number of steps between two of them; number of validations
+# without improvement after which the adaptation stops.
+_VALIDATIONS, _STEPS_BETWEEN, _PATIENCE = 12, 25, 5
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How long to adapt: for so many seconds, or for so many steps."""
+    """How long to adapt: a number of seconds, or a number of steps."""
 
     seconds: float | None = None
     steps: int | None = None
@@ -29,80 +29,83 @@ class Budget:
         return not (self.seconds or self.steps)
 
     def spent(self, step: int, started: float) -> float:
-        """Share of the budget that is spent at `step` of an adaptation begun at `started` (monotonic)."""
+        """Share of the budget that is spent at `step` if the adaptation started at `started` (monotonic)."""
         if self.steps is not None:
             return step / self.steps if self.steps else 1.0
         return (time.monotonic() - started) / self.seconds if self.seconds else 1.0
 
     def progress(self, step: int, started: float) -> tuple[int, int]:
-        """Done and total, for the monitor; a budget of time never shows more than its total."""
+        """Done and total, for the monitor."""
         if self.steps is not None:
             return step, self.steps
         return min(1000, int(1000 * self.spent(step, started))), 1000
 
 
 class HeldOutPairs(Protocol):
-    """Training pairs that a network never learns from."""
+    """Pairs for validation, on which the network is not trained."""
 
     def errors(self, network: torch.nn.Module) -> tuple[float, float]:
-        """Mean squares, in the same unit: what the interpolation lacks, and what the network leaves of it."""
+        """Mean squared errors of the interpolation and of the network's result, in the same unit."""
 
 
 class HeldOutValidator:
-    """Gain over the interpolation on held-out pairs, in dB; keeps the best weights seen.
+    """Measures the gain over the interpolation on held-out pairs, and remembers the best weights.
 
     Attributes
     ----------
     latest, best : float
-        Gain at the last look and the largest one, dB.
-    looks_without_improvement : int
-        Since the best one.
+        Gain at the latest validation and the largest gain so far, dB.
+    without_improvement : int
+        Number of validations since the best one.
     """
 
     def __init__(self, network: torch.nn.Module, pairs: HeldOutPairs):
         self._network, self._pairs, self._weights = network, pairs, None
         self.latest = self.best = -math.inf
-        self.looks_without_improvement = 0
+        self.without_improvement = 0
 
-    def look(self) -> float:
-        """Measure the present weights."""
+    def validate(self) -> float:
+        """Measure the gain of the network's present weights, in dB."""
         self._network.eval()
         with torch.no_grad():
-            lacking, left = self._pairs.errors(self._network)
-        self.latest = 10 * math.log10(lacking / left) if lacking > 0 and left > 0 else 0.0
+            interpolation_error, network_error = self._pairs.errors(self._network)
+        self.latest = 0.0
+        if interpolation_error > 0 and network_error > 0:
+            self.latest = 10 * math.log10(interpolation_error / network_error)
         if self.latest > self.best:
-            self.best, self.looks_without_improvement = self.latest, 0
+            self.best, self.without_improvement = self.latest, 0
             self._weights = {key: value.clone() for key, value in self._network.state_dict().items()}
         else:
-            self.looks_without_improvement += 1
+            self.without_improvement += 1
         return self.latest
 
     def restore_best(self) -> None:
-        """Give the network the best weights seen."""
+        """Load the best weights into the network."""
         self._network.load_state_dict(self._weights)
 
 
 @dataclass(frozen=True)
 class Adaptation:
-    """How a network adapts.
+    """One adaptation of a network.
 
     Attributes
     ----------
     network : torch.nn.Module
-        Adapted in place; it ends in eval mode.
+        Adapted in place; in eval mode afterwards.
     loss : callable
-        Number of a step to its loss.
+        Computes the loss of a step from its number.
     optimizer : Optimizer
-        Of the parameters that are to learn.
+        Holds the parameters to train.
     budget : Budget
     relative_rate : callable, optional
-        (step, share of the budget spent) to the learning rate over its full value; constant by default.
+        Computes the learning rate, relative to its full value, from the step and the share of the budget
+        spent; constant by default.
     clip_norm : float, optional
-        Gradients are scaled down to this norm.
+        Largest norm of the gradients; larger ones are scaled down.
     validator : HeldOutValidator, optional
-        Judges the weights; the best ones are kept in the end.
-    looks_between : bool
-        Whether the validator looks in between too, which may end the adaptation early.
+        Validates the weights; the best ones are loaded at the end.
+    stop_early : bool
+        Whether to validate during the adaptation too, and to stop when nothing improves.
     """
 
     network: torch.nn.Module
@@ -112,10 +115,15 @@ class Adaptation:
     relative_rate: Callable[[int, float], float] | None = None
     clip_norm: float | None = None
     validator: HeldOutValidator | None = None
-    looks_between: bool = False
+    stop_early: bool = False
 
     def run(self, monitor: Monitor) -> int:
-        """Adapt; returns the number of steps.
+        """Adapt the network.
+
+        Returns
+        -------
+        int
+            Number of steps.
 
         Raises
         ------
@@ -124,7 +132,7 @@ class Adaptation:
         """
         full_rates = [group["lr"] for group in self.optimizer.param_groups]
         started, step = time.monotonic(), 0
-        looked_at, looked_share = 0, 0.0
+        validated_step, validated_share = 0, 0.0
         while (share := self.budget.spent(step, started)) < 1:
             monitor.check()
             if self.relative_rate is not None:
@@ -133,17 +141,17 @@ class Adaptation:
             self._one_step(step)
             step += 1
             share = self.budget.spent(step, started)
-            due = share - looked_share >= 1 / _LOOKS and step - looked_at >= _STEPS_BETWEEN_LOOKS
-            if self.looks_between and due and share < 1:
-                looked_at, looked_share = step, share
-                self.validator.look()
-                if self.validator.looks_without_improvement >= _PATIENCE:
+            due = share - validated_share >= 1 / _VALIDATIONS and step - validated_step >= _STEPS_BETWEEN
+            if self.stop_early and due and share < 1:
+                validated_step, validated_share = step, share
+                self.validator.validate()
+                if self.validator.without_improvement >= _PATIENCE:
                     monitor.note(f"adaptation: held-out slices stopped improving after {step} steps")
                     break
             monitor.step(self._stage(), *self.budget.progress(step, started))
         if self.validator is not None:
             if step:
-                self.validator.look()
+                self.validator.validate()
             self.validator.restore_best()
         self.network.eval()
         return step
@@ -158,6 +166,6 @@ class Adaptation:
         self.optimizer.step()
 
     def _stage(self) -> str:
-        if not self.looks_between:
+        if not self.stop_early:
             return "adaptation"
         return f"adaptation (held-out slices {self.validator.best:+.2f} dB)"

@@ -1,6 +1,6 @@
-"""What a request leaves open: method, weights, slice thickness and target spacing, chosen in one place.
+"""The choice of method, weights, slice thickness and target spacing where the user leaves them open.
 
-The command line, the Slicer module and the benchmark all choose by these functions.
+The command line, the Slicer module and the benchmark use the same functions.
 """
 
 from __future__ import annotations
@@ -19,17 +19,25 @@ from ..weights.bundled import bundled_for
 from ..weights.checkpoint import Weights
 from .registry import METHODS, methods_of
 
-# Slice thickness over slice spacing: 1 mm every 20 mm, and slabs of 10 mm every 1 mm, are about the extremes.
-_THICKNESS_SHARES = (0.01, 20.0)
+# Allowed ratios of slice thickness to slice spacing. Clinical extremes are about 1 mm every 20 mm, and slabs
+# of 10 mm every 1 mm.
+_THICKNESS_RATIOS = (0.01, 20.0)
 
 
 def choose_method(
     method: str | None, checkpoint: Path | None, network: str | None = None
 ) -> tuple[str, Weights | None]:
-    """The method to use and its weights; a checkpoint alone implies its method.
+    """Choose the method and its weights; a checkpoint alone implies its method.
 
-    Without a checkpoint a method takes the weights that the user added, or else those that come with the
-    program; they are None if none come for the asked `network` and the method can train it from the start.
+    Without a checkpoint, a method uses the weights that the user added, else those that come with the
+    program.
+
+    Returns
+    -------
+    method : str
+        Name of the method.
+    weights : Weights or None
+        None if the method needs no weights, or trains `network` from the start.
 
     Raises
     ------
@@ -44,7 +52,7 @@ def choose_method(
     weights = Weights.open(checkpoint)
     implied = methods_of(weights.network)
     if not implied:
-        raise UserError(f"{checkpoint}: holds weights of {weights.network!r}, which no method here uses")
+        raise UserError(f"{checkpoint}: holds weights of {weights.network!r}, which no method uses")
     if method not in (None, *implied):
         raise UserError(f"{checkpoint}: holds weights of {implied[0]}, not of {method}")
     if network not in (None, weights.network):
@@ -55,14 +63,14 @@ def choose_method(
 
 
 def _default_weights(method: str, network: str | None) -> Weights | None:
-    """The weights that a method takes where the user chose none: added ones, else bundled ones."""
+    """The weights of a method if the user chooses none: added ones, else bundled ones."""
     entry = METHODS[method]
     if entry.network is None:
         return None
-    wanted = network if network in entry.untrained else entry.network
-    # What the user added, such as an author's published weights, comes before what ships.
-    weights = added_for(wanted) or bundled_for(wanted)
-    if weights is None and wanted in entry.untrained:
+    architecture = network if network in entry.untrained else entry.network
+    # Weights that the user added, such as published ones, come before the bundled ones.
+    weights = added_for(architecture) or bundled_for(architecture)
+    if weights is None and architecture in entry.untrained:
         return None
     if weights is None:
         raise UserError(
@@ -75,16 +83,31 @@ def _default_weights(method: str, network: str | None) -> Weights | None:
 
 
 def check_options(method: str, settings: Settings) -> None:
-    """Raise UserError if an option was given to a method that does not take it."""
+    """Raise UserError if an option was given that the method does not have."""
     for name in settings.given():
-        takers = OPTIONS[name].methods
-        if takers is not None and method not in takers:
-            ends = f"only {' and '.join(takers)} {'do' if len(takers) > 1 else 'does'}"
-            raise UserError(f"method {method} does not take {{{name}}}; {ends}", name)
+        methods = OPTIONS[name].methods
+        if methods is not None and method not in methods:
+            has = "have" if len(methods) > 1 else "has"
+            raise UserError(f"method {method} has no {{{name}}}; only {' and '.join(methods)} {has} it", name)
 
 
 def choose_spacing(settings: Settings, spacing: float, network_factor: int | None) -> float:
-    """Target spacing in mm: the option's, by the factor, the network's own, or 1 mm."""
+    """The target spacing in mm: from the options, else that of the network, else 1 mm.
+
+    Parameters
+    ----------
+    settings : Settings
+        ``spacing`` or ``factor`` is used if given.
+    spacing : float
+        Slice spacing of the input, mm.
+    network_factor : int or None
+        Upsampling factor of the network, if it is fixed.
+
+    Raises
+    ------
+    UserError
+        If the result would not be finer than the input.
+    """
     if settings.spacing is not None:
         try:
             return check_target_spacing(settings.spacing, spacing)
@@ -94,29 +117,29 @@ def choose_spacing(settings: Settings, spacing: float, network_factor: int | Non
             raise
     if settings.factor is not None:
         if not (math.isfinite(settings.factor) and settings.factor >= 1):
-            raise UserError(f"the factor must be a number of at least 1, not {settings.factor:g}")
+            raise UserError(f"the upsampling factor must be 1 or larger, not {settings.factor:g}")
         return spacing / settings.factor
     if network_factor is not None:
         return spacing / network_factor
     if spacing <= DEFAULT_SPACING:
         raise AlreadyThin(
-            f"the input has slices every {spacing:g} mm already: choose a finer {{spacing}}", "spacing"
+            f"the input already has slices every {spacing:g} mm: choose a smaller {{spacing}}", "spacing"
         )
     return DEFAULT_SPACING
 
 
 @dataclass(frozen=True)
 class Thickness:
-    """How thick the slices are taken to be.
+    """The slice thickness that is used, and where it comes from.
 
     Attributes
     ----------
     acquisition : Acquisition
-        With the thickness and the slice spacing.
+        Holds the thickness and the slice spacing.
     source : str
         Where the thickness comes from: ``option``, ``DICOM``, an estimate or an assumption.
     advice : str, optional
-        A line for the user where the scan itself suggests something.
+        A line for the user if the thickness is assumed and the scan suggests a value.
     """
 
     acquisition: Acquisition
@@ -130,34 +153,34 @@ def choose_thickness(volume: Volume, axis: int, thickness: float | str | None) -
     Parameters
     ----------
     thickness : float or "estimate", optional
-        In mm, or that which the scan itself shows; by default DICOM's, else the slice spacing.
+        In mm, or estimated from the scan; by default from DICOM, else the slice spacing.
 
     Raises
     ------
     UserError
-        If the scan does not show it, or if it is beyond any scanner: centimetres taken for millimetres.
+        If the scan allows no estimate, or if the thickness is impossible for the spacing (wrong unit).
     """
     if thickness not in (None, "estimate"):
         return _checked(Thickness(*acquisition_of(volume, axis, thickness)))
-    known, source = acquisition_of(volume, axis, None)
+    acquisition, source = acquisition_of(volume, axis, None)
     if thickness is None and source == "DICOM":
-        return _checked(Thickness(known, source))
+        return _checked(Thickness(acquisition, source))
     estimate = estimate_thickness(volume, axis)
     if thickness is None:
         advice = None
         if estimate is not None:
-            advice = f"the scan itself suggests slices of {estimate}; set the slice thickness if it is known"
-        return _checked(Thickness(known, source, advice))
+            advice = f"estimated from the scan, the slice thickness is {estimate}; set it if you know it"
+        return _checked(Thickness(acquisition, source, advice))
     if estimate is None:
         raise UserError(
-            "the scan does not show how thick its slices are: give {thickness} in mm", "thickness"
+            "the slice thickness cannot be estimated from this scan: give {thickness} in mm", "thickness"
         )
     width = round(estimate.thickness, 1)
-    return _checked(Thickness(Acquisition(width, known.spacing), f"estimated, {estimate}"))
+    return _checked(Thickness(Acquisition(width, acquisition.spacing), f"estimated, {estimate}"))
 
 
 def acquisition_of(volume: Volume, axis: int, thickness: float | None) -> tuple[Acquisition, str]:
-    """How the volume was acquired, and where its thickness comes from: option, DICOM or assumption."""
+    """The acquisition of a volume, and where its thickness comes from: option, DICOM or assumption."""
     spacing = volume.spacing[axis]
     if thickness is not None:
         return Acquisition(thickness, spacing), "option"
@@ -166,14 +189,14 @@ def acquisition_of(volume: Volume, axis: int, thickness: float | None) -> tuple[
     return Acquisition(spacing, spacing), "assumed equal to the spacing"
 
 
-def _checked(chosen: Thickness) -> Thickness:
-    """Refuse thicknesses that no scanner gives: centimetres or micrometres taken for millimetres."""
-    acquisition = chosen.acquisition
-    least, most = (share * acquisition.spacing for share in _THICKNESS_SHARES)
-    if not least <= acquisition.thickness <= most:
+def _checked(thickness: Thickness) -> Thickness:
+    """Raise UserError for a thickness that no scanner makes, probably given in cm or micrometres."""
+    acquisition = thickness.acquisition
+    smallest, largest = (ratio * acquisition.spacing for ratio in _THICKNESS_RATIOS)
+    if not smallest <= acquisition.thickness <= largest:
         raise UserError(
-            f"a slice thickness of {acquisition.thickness:g} mm ({chosen.source}) does not go with slices "
-            f"every {acquisition.spacing:g} mm: give it in mm by {{thickness}}",
+            f"a slice thickness of {acquisition.thickness:g} mm ({thickness.source}) does not fit slices "
+            f"every {acquisition.spacing:g} mm: give {{thickness}} in mm",
             "thickness",
         )
-    return chosen
+    return thickness

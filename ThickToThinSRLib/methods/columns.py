@@ -1,4 +1,4 @@
-"""Maps along the through-plane axis applied to whole volumes, slab by slab."""
+"""Applies an operation along the through-plane axis to a whole volume, slab by slab."""
 
 from __future__ import annotations
 
@@ -14,22 +14,28 @@ from ..volume import cast
 def map_columns(
     solve: Callable[[np.ndarray], np.ndarray], slices: np.ndarray, count: int, stage: str, monitor: Monitor
 ) -> np.ndarray:
-    """Apply a map from thick to thin voxel columns to all columns of a volume.
+    """Apply an operation from thick to thin voxel columns to all columns of a volume.
 
     Parameters
     ----------
     solve : callable
-        (M, pixels) float32 to (count, pixels).
+        Maps (M, pixels) float32 to (count, pixels).
     slices : ndarray, shape (M, rows, columns)
+        Thick slices.
     count : int
         Number of thin slices.
     stage : str
-        What the monitor calls the work.
+        Name of the stage for the monitor.
 
     Returns
     -------
     ndarray, shape (count, rows, columns)
         Of the type of `slices`.
+
+    Raises
+    ------
+    Cancelled
+        If the monitor was asked to stop.
     """
     _, rows, columns = slices.shape
     out = np.empty((count, rows, columns), slices.dtype)

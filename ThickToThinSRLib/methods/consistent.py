@@ -1,4 +1,4 @@
-"""The method `consistent`: the smoothest volume that reproduces the input when averaged over the slices."""
+"""The method `consistent`: the smoothest volume whose averages over the slice thickness are the input."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .request import Request
 
 
 def enhance(volume: Volume, request: Request, monitor: Monitor) -> Volume:
-    """Interpolate consistently with a box of the slice thickness."""
+    """Interpolate consistently, assuming a box profile of the slice thickness."""
     thick, acquisition = volume.slices_first(request.axis), request.acquisition
     count = slice_count(len(thick), acquisition.spacing, request.target_spacing)
     solve = ConsistentInterpolation(acquisition, len(thick), count, request.target_spacing)

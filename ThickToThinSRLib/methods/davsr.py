@@ -1,8 +1,8 @@
-"""The method `davsr`: DA-VSR, whose network learns from the scan's own axial slices before it predicts.
+"""The method `davsr`: DA-VSR, whose network adapts to the axial slices of the scan before it predicts.
 
-These are sharp in both directions. They are degraded along one of them as slices are thickened, and the axial
-head learns to undo that; with it the feature extractor comes to know the scan, and through it the sagittal
-and coronal heads, which stay as they are (Peng et al., MICCAI 2021).
+Axial slices are sharp in both directions. They are downsampled along one of them, and the axial head is
+trained to undo that, together with the feature extractor that all heads share. The sagittal and coronal
+heads, which make the result, are not trained (Peng et al., MICCAI 2021).
 """
 
 from __future__ import annotations
@@ -26,26 +26,28 @@ _LEARNING_RATE = 1e-4
 
 
 def enhance(volume: Volume, request: Request, monitor: Monitor) -> Volume:
-    """Adapt the network to the scan, then run it as any other of a fixed factor."""
+    """Adapt the network to the scan, then run it like all networks with a fixed factor."""
     network = request.weights.load()
     adapt(network, volume.slices_first(request.axis), request.settings, monitor)
     return fixed_factor.enhance_with(network, volume, request, monitor)
 
 
 def adapt(network: DAVSR, thick: np.ndarray, settings: Settings, monitor: Monitor) -> None:
-    """Adapt the network in place to thick slices (L, H, W) in HU, which are taken in turn.
+    """Adapt the network in place to the scan.
 
     Parameters
     ----------
+    thick : ndarray, shape (L, H, W)
+        Thick slices in HU; each step uses the next one.
     settings : Settings
         ``minutes``, or ``epochs``: passes over the slices, 2 by default; 0: no adaptation.
     """
     network.to(resolve_device(settings.device))
-    learning = [*network.extractor.parameters(), *network.heads["axial"].parameters()]
+    trained = [*network.extractor.parameters(), *network.heads["axial"].parameters()]
     rng = np.random.default_rng(0)
 
     def loss(step: int) -> torch.Tensor:
-        crop = _crop(thick, step, rng).to(learning[0].device)
+        crop = _crop(thick, step, rng).to(trained[0].device)
         low, truth = in_plane_pair(crop, network.factor)
         return (in_plane_prediction(network, low) - truth).abs().mean()
 
@@ -54,11 +56,11 @@ def adapt(network: DAVSR, thick: np.ndarray, settings: Settings, monitor: Monito
     else:
         epochs = DEFAULT_EPOCHS if settings.epochs is None else settings.epochs
         budget = Budget(steps=epochs * len(thick))
-    Adaptation(network, loss, torch.optim.Adam(learning, lr=_LEARNING_RATE), budget).run(monitor)
+    Adaptation(network, loss, torch.optim.Adam(trained, lr=_LEARNING_RATE), budget).run(monitor)
 
 
 def _crop(thick: np.ndarray, step: int, rng: np.random.Generator) -> torch.Tensor:
-    """(1, 1, h, w) on [0, 1]: a random crop of one slice, along rows or along columns in turn."""
+    """A random crop (1, 1, h, w) of one slice, on [0, 1]; transposed in every second pass over the slices."""
     plane = thick[step % len(thick)]
     h, w = (min(_CROP, size) for size in plane.shape)
     y, x = (int(rng.integers(0, size - n + 1)) for size, n in zip(plane.shape, (h, w), strict=True))

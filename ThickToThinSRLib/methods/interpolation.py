@@ -1,4 +1,4 @@
-"""The method `interpolation`: cubic B-spline interpolation along the through-plane axis, the yardstick."""
+"""The method `interpolation`: cubic B-spline interpolation along the through-plane axis."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""What lies outside the networks' HU window: there the interpolation stands.
+"""Outside the networks' HU range, the interpolated values are kept.
 
-In metal, dense contrast and padding values a network saw clipped values. Its result fades to the interpolated
-input over a narrow band of HU, and along the slices from each thick slice towards the next one.
+Networks read values clipped to [-1024, 2048] HU. For metal, dense contrast and padding values, their result
+is replaced by the interpolated input. The blend extends over a narrow band of HU, and along the slices from
+each thick slice to the next.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ def blend_interpolation(hu: Any, measured: Any, interpolate: SliceMap, spread: S
 
     Parameters
     ----------
+    hu : ndarray, shape (N, pixels)
+        Thin columns in HU; changed in place.
     measured, spread
         See :func:`interpolation_share`.
     interpolate : SliceMap

@@ -1,4 +1,4 @@
-"""The methods by name. A method's code, and with it PyTorch, is loaded when the method is used.
+"""The methods by name. A method's code, and with it PyTorch, is imported when the method is used.
 
 Every method turns a thick Volume in HU into a thin one of the same type, axis order and directions::
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Method:
-    """One way to make thin slices.
+    """One method to make thin slices.
 
     Attributes
     ----------
     name, description : str
-        For the user.
+        Shown to the user.
     code : str
         Module of this folder whose function ``enhance(volume, request, monitor)`` does the work.
     network : str, optional
-        The architecture whose weights it uses.
+        The architecture whose weights the method uses.
     untrained : tuple of str
-        Architectures that it can also train from the start, without weights.
+        Architectures that the method can train from the start, without weights.
     """
 
     name: str
@@ -42,17 +42,17 @@ class Method:
     untrained: tuple[str, ...] = ()
 
     def enhance(self, volume: Volume, request: Request, monitor: Monitor) -> Volume:
-        """Do the work; see the module's docstring."""
+        """Make the thin volume; see the module's docstring."""
         return importlib.import_module(f".{self.code}", __package__).enhance(volume, request, monitor)
 
     @property
     def options(self) -> frozenset[str]:
-        """Those options that only some methods take, and this one does."""
+        """The options of this method that not all methods have."""
         return frozenset(name for name, option in OPTIONS.items() if self.name in (option.methods or ()))
 
     @property
     def learns(self) -> bool:
-        """Whether anything in it was trained, or is trained on the scan."""
+        """Whether the method uses a network, trained before or on the scan."""
         return self.network is not None or bool(self.options)
 
 
@@ -61,13 +61,13 @@ METHODS: dict[str, Method] = {
     for method in (
         Method(
             "interpolation",
-            "cubic B-spline interpolation between the slices: the yardstick; needs no weights",
+            "cubic B-spline interpolation between the slices, for comparison; needs no weights",
             "interpolation",
         ),
         Method(
             "consistent",
-            "the smoothest volume whose thick slices are the input's: sharper than interpolation, above all "
-            "where slices overlap; needs no weights",
+            "the smoothest volume whose averages over the slice thickness are the input: sharper than "
+            "interpolation, above all if slices overlap; needs no weights",
             "consistent",
         ),
         Method(
@@ -80,7 +80,7 @@ METHODS: dict[str, Method] = {
         Method(
             "sr4zct",
             "SR4ZCT: a network corrects coronal and sagittal planes, for any spacing and overlap; its "
-            "weights come with the program, and it can learn from the scan's own slices",
+            "weights come with the program, and it can adapt to the scan",
             "sr4zct.enhance",
             network="unet",
             untrained=ADAPTED_NETWORKS,
@@ -94,13 +94,13 @@ METHODS: dict[str, Method] = {
         ),
         Method(
             "cthnet",
-            "CTH-Net, three-dimensional transformer and convolutions; needs weights",
+            "CTH-Net, a three-dimensional network of transformer and convolutions; needs weights",
             "fixed_factor",
             network="cthnet",
         ),
         Method(
             "saint",
-            "SAINT, sagittal and coronal interpolation and their fusion, at any whole factor; needs weights",
+            "SAINT, interpolation of sagittal and coronal planes and fusion, any whole factor; needs weights",
             "saint",
             network="saint",
         ),
@@ -118,7 +118,7 @@ METHODS: dict[str, Method] = {
         ),
         Method(
             "davsr",
-            "DA-VSR, which adapts to the scan's own axial slices before it predicts; needs weights",
+            "DA-VSR, which adapts to the axial slices of the scan before it predicts; needs weights",
             "davsr",
             network="davsr",
         ),
@@ -127,5 +127,5 @@ METHODS: dict[str, Method] = {
 
 
 def methods_of(network: str) -> list[str]:
-    """Names of the methods that use weights of this architecture."""
+    """Names of the methods that use weights of the architecture `network`."""
     return [name for name, entry in METHODS.items() if network in {entry.network, *entry.untrained}]

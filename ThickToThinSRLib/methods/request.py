@@ -1,4 +1,4 @@
-"""What a method is asked to do with a volume."""
+"""The task of a method: one enhancement with all choices made."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Request:
     target_spacing : float
         Slice spacing of the result, mm.
     acquisition : Acquisition
-        How the thick slices were made.
+        Thickness, spacing and profile of the thick slices.
     weights : Weights, optional
         For methods that run a network.
     settings : Settings
-        What else was asked for; the fields that this class has too are resolved here and not read there.
+        The user's options. Methods read axis, spacing, thickness and checkpoint from this class instead.
     tile : int, optional
         Side of the tiles in the authors' tiling, pixels; by default that of the crops in training.
     """

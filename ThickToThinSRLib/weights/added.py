@@ -1,6 +1,6 @@
-"""Weights that a user added to those that come with the program, copy in a folder of the user's own.
+"""Weights that the user added to those that come with the program; copies are kept in the user's folder.
 
-The command line and the Slicer module share it.
+The command line and the Slicer module use the same folder.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .checkpoint import Weights
 
 
 def user_folder() -> Path:
-    """Where added weights are copy: ``THICKTOTHIN_WEIGHTS``, or the platform's place for a program's data."""
+    """The folder of added weights: ``THICKTOTHIN_WEIGHTS``, else in the folder for application data."""
     if "THICKTOTHIN_WEIGHTS" in os.environ:
         return Path(os.environ["THICKTOTHIN_WEIGHTS"])
     if sys.platform == "win32":
@@ -31,29 +31,43 @@ def user_folder() -> Path:
 
 
 def add_weights(path: Path, overwrite: bool = False) -> Path:
-    """Check a weights file and keep a copy of it; returns the copy.
+    """Check a weights file and add a copy of it to :func:`user_folder`.
 
-    The copy's name begins with the architecture: every training calls its weights ``best.safetensors``.
+    The name of the copy begins with the architecture, because every training calls its weights
+    ``best.safetensors``.
+
+    Parameters
+    ----------
+    path : Path
+        A checkpoint of this project.
+    overwrite : bool
+        Whether to replace other weights with the same name.
+
+    Returns
+    -------
+    Path
+        The copy.
 
     Raises
     ------
     UserError
-        If the file is damaged, belongs to no method, or another one of its name was added before.
+        If the file is damaged, no method uses it, or other weights have the same name.
     """
     network, path = Weights.open(path).network, Path(path)
     if network not in NETWORKS:
-        raise UserError(f"{path}: holds weights of {network!r}, which no method here uses")
+        raise UserError(f"{path}: holds weights of {network!r}, which no method uses")
     folder = user_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{folder}: could not be made ({error.strerror})") from error
+        raise UserError(f"{folder}: could not be created ({error.strerror})") from error
     copy = folder / (path.name if path.name.startswith(network) else f"{network}-{path.name}")
     if copy.is_file() and filecmp.cmp(path, copy, shallow=False):
         return copy
     if copy.exists() and not overwrite:
         raise UserError(
-            f"{copy}: other weights of this name were added before; rename {path.name} or add {{overwrite}}",
+            f"{copy}: other weights with this name were added before; rename {path.name} or give "
+            "{overwrite}",
             "overwrite",
         )
     with replacing(copy, ".safetensors") as temporary:
@@ -62,9 +76,9 @@ def add_weights(path: Path, overwrite: bool = False) -> Path:
 
 
 def added_weights() -> list[Weights | UserError]:
-    """The files that were added, in the order of their names; for a damaged one, what is wrong with it."""
+    """The added weights, sorted by file name; for a damaged file, the error."""
     entries: list[Weights | UserError] = []
-    for path in sorted(user_folder().glob("[!.]*.safetensors")):  # not half-written ones
+    for path in sorted(user_folder().glob("[!.]*.safetensors")):  # temporary files begin with a dot
         try:
             entries.append(Weights.open(path))
         except UserError as error:
@@ -73,12 +87,12 @@ def added_weights() -> list[Weights | UserError]:
 
 
 def added_for(network: str) -> Weights | None:
-    """The weights that were added for an architecture; None if there are none.
+    """The added weights of an architecture; None if there are none.
 
     Raises
     ------
     UserError
-        If there are several: which one makes a patient's images is not to be guessed.
+        If there are several: the user must choose the weights that are used for a patient.
     """
     matching = [w for w in added_weights() if isinstance(w, Weights) and w.network == network]
     if len(matching) > 1:

@@ -1,4 +1,4 @@
-"""The weights that ship with the project."""
+"""The weights that come with the program."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from .checkpoint import Weights
 def resources_folder() -> Path:
     """The folder with bundled weights and samples.
 
-    In a wheel it lies inside the package; in a checkout, and in Slicer's install tree where the package lies
-    beside the module, next to the package.
+    In a wheel it lies inside the package; in a checkout and in Slicer's install tree, beside the package.
     """
     package = Path(__file__).resolve().parents[1]
     inside = package / "Resources"
@@ -21,22 +20,27 @@ def resources_folder() -> Path:
 
 
 def bundled_weights() -> list[Weights]:
-    """All weights that ship with the project, each verified by its checksum.
+    """All bundled weights, verified by their checksums.
 
     ``Resources/Models/index.json`` maps file names to SHA-256.
 
     Raises
     ------
     UserError
-        If a file is missing or is not the one that was shipped.
+        If a file is missing or its checksum is wrong.
     """
     return [_verified(Weights.open(path), sha256) for path, sha256 in _index().items()]
 
 
 def bundled_for(network: str) -> Weights | None:
-    """The verified weights of an architecture, the first in the index; None if none ship.
+    """The bundled weights of an architecture, verified (the first in the index); None if there are none.
 
-    Only this file is read as a whole.
+    Only the checksum of this file is computed.
+
+    Raises
+    ------
+    UserError
+        See :func:`bundled_weights`.
     """
     for path, sha256 in _index().items():
         weights = Weights.open(path)
@@ -54,11 +58,13 @@ def _index() -> dict[Path, str]:
     files = {folder / name: sha256 for name, sha256 in (json.loads(text) if text.strip() else {}).items()}
     for path in files:
         if not path.is_file():
-            raise UserError(f"{path}: missing; install the project again")
+            raise UserError(f"{path}: missing; install the program again")
     return files
 
 
 def _verified(weights: Weights, sha256: str) -> Weights:
     if weights.sha256 != sha256:
-        raise UserError(f"{weights.path}: not the file that was shipped; install the project again")
+        raise UserError(
+            f"{weights.path}: has a wrong checksum (changed or damaged); install the program again"
+        )
     return weights

@@ -1,4 +1,4 @@
-"""Checkpoints: safetensors files whose metadata alone say what the network is and where it comes from.
+"""Checkpoints: safetensors files whose metadata describe the network and its origin completely.
 
 :mod:`~ThickToThinSRLib.weights.header` describes the metadata.
 """
@@ -28,22 +28,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Weights:
-    """A checkpoint whose header was read; the weights themselves are read by :meth:`load`.
+    """A checkpoint of which only the header is read; :meth:`load` reads the weights.
 
     Attributes
     ----------
     path : Path
         The file.
     network : str
-        Its architecture in the registry of networks.
+        Name of the architecture in the registry of networks.
     arguments : dict
-        Of the network's constructor.
+        Arguments of the network's constructor.
     window : WindowSpec
-        What the network reads and predicts; ``tile`` is the side of the crops in training.
+        What the network reads and predicts; ``tile`` is the side of the crops in training, pixels.
     card : dict
-        The model card: ``title``, ``version``, ``licence``, ``origin``, and whatever else is known.
+        The model card: ``title``, ``version``, ``licence``, ``origin``, and more if known.
     shapes : dict
-        Shape of every tensor by its name.
+        Shapes of all tensors by name.
     """
 
     path: Path
@@ -55,12 +55,12 @@ class Weights:
 
     @classmethod
     def open(cls, path: str | os.PathLike) -> Weights:
-        """Read the header of a file; neither PyTorch nor the weights are loaded.
+        """Read the header of a file, without the weights and without importing PyTorch.
 
         Raises
         ------
         UserError
-            If this is no checkpoint of this project, or one that is damaged or cut off.
+            If the file is not a checkpoint of this project, or is damaged or truncated.
         """
         path = Path(path)
         header = read_header(path)
@@ -71,31 +71,32 @@ class Weights:
 
     @cached_property
     def sha256(self) -> str:
-        """Checksum of the file, in hexadecimal."""
+        """SHA-256 of the file, in hexadecimal."""
         return checksum(self.path)
 
     @property
     def factor(self) -> int | None:
-        """Upsampling factor of the network; None if it makes slices at any spacing."""
+        """Upsampling factor of the network; None if it supports any target spacing."""
         return self.window.factor
 
     @property
     def count(self) -> int:
-        """How many weights there are."""
+        """Number of weights."""
         return sum(math.prod(shape) for shape in self.shapes.values())
 
     def load(self) -> torch.nn.Module:
-        """The network, in eval mode, float32, on the CPU.
+        """Build the network and load its weights.
 
         Returns
         -------
         torch.nn.Module
-            See its class for what it reads. Its attributes ``name`` and ``window`` are those of this object.
+            In eval mode, float32, on the CPU; see its class for its input. Its attribute ``name`` is
+            ``self.network``, its attribute ``window`` is ``self.window``.
 
         Raises
         ------
         UserError
-            If the weights do not fit the architecture, or hold NaN or infinity.
+            If the weights do not fit the architecture, or contain NaN or infinity.
         """
         from safetensors.torch import load_file
 
@@ -109,25 +110,25 @@ class Weights:
         network.load_state_dict(state)
         window = self.window
         if replace(network.window, tile=window.tile, margin=window.margin) != window:
-            raise UserError(f"{self.path}: its windows do not fit its network: {asdict(window)}")
+            raise UserError(f"{self.path}: its window does not fit its network: {asdict(window)}")
         network.name, network.window = self.network, window
         return network.eval()
 
 
 def _window(fields: dict[str, Any], label: str) -> WindowSpec:
     names = WindowSpec.__dataclass_fields__.keys()
-    sound = all(
+    valid = all(
         (type(value) is int and (value > 0 or key in ("margin", "first_output")))
         or (key == "factor" and value is None)
         for key, value in fields.items()
     )
-    if fields.keys() != names or not sound or min(fields["margin"], fields["first_output"]) < 0:
-        raise UserError(f"{label}: its description of windows is damaged: {fields}")
+    if fields.keys() != names or not valid or min(fields["margin"], fields["first_output"]) < 0:
+        raise UserError(f"{label}: the description of its window is damaged: {fields}")
     return WindowSpec(**fields)
 
 
 def checksum(path: str | os.PathLike) -> str:
-    """SHA-256 of a file, in hexadecimal; a file that has not changed since is not read again."""
+    """SHA-256 of a file, in hexadecimal; remembered until the file changes."""
     state = os.stat(path)
     return _checksum(os.path.abspath(path), state.st_mtime_ns, state.st_size)
 
@@ -149,24 +150,30 @@ def save_network(
     window: WindowSpec,
     card: Mapping[str, Any],
 ) -> None:
-    """Write weights with all that is needed to use them; whole or not at all.
+    """Write a checkpoint. If this fails, no incomplete file is left and an existing one is kept.
 
     Parameters
     ----------
-    state
+    path : path
+        The file, ``.safetensors``.
+    state : mapping
         ``module.state_dict()``; stored in its own precision, such as float16.
-    name, arguments
-        Architecture in the registry and the arguments of its constructor.
-    window
-        What windows of this network need; ``tile`` is the in-plane size of the training crop.
-    card
-        The model card: ``title``, ``version``, ``licence`` and ``origin``, and whatever else is known
-        (data, recipe, results, limits).
+    name : str
+        Name of the architecture in the registry.
+    arguments : mapping
+        Arguments of the network's constructor.
+    window : WindowSpec
+        What the network reads and predicts; ``tile`` is the side of the crops in training, pixels.
+    card : mapping
+        The model card: ``title``, ``version``, ``licence`` and ``origin``, and more if known (data, recipe,
+        results, limits).
 
     Raises
     ------
     UserError
         If the file cannot be written.
+    ValueError
+        If the model card is incomplete.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
@@ -187,7 +194,7 @@ def save_network(
     with replacing(path, ".safetensors") as temporary:
         try:
             save_file(tensors, temporary, metadata)
-        except SafetensorError as error:  # it reports a full disk by an error of its own
+        except SafetensorError as error:  # raised instead of OSError if the disk is full
             raise UserError(f"{path}: could not be written ({error})") from error
 
 
@@ -195,13 +202,13 @@ def check_finite_weights(state: Mapping[str, torch.Tensor], label: str) -> None:
     """Raise UserError if a weight is NaN or infinite."""
     for key, value in state.items():
         if not value.isfinite().all():
-            raise UserError(f"{label}: the weights {key} hold NaN or infinite values; the file is damaged")
+            raise UserError(f"{label}: the weights {key} contain NaN or infinity; the file is damaged")
 
 
 def check_fit(shapes: Mapping[str, tuple], name: str, arguments: dict[str, Any], label: str) -> None:
-    """Raise UserError unless tensors of these shapes are the weights of the network built with `arguments`.
+    """Raise UserError if tensors of these shapes are not the weights of the network built with `arguments`.
 
-    The network is built without memory, so that no size in a hostile file can harm.
+    The network is built without allocating memory, because a malicious file may contain huge sizes.
     """
     import torch
 
@@ -211,7 +218,7 @@ def check_fit(shapes: Mapping[str, tuple], name: str, arguments: dict[str, Any],
             expected = {key: tuple(value.shape) for key, value in state.items()}
     except Exception as error:
         raise UserError(
-            f"{label}: {name} cannot be built from its arguments {arguments} ({error})"
+            f"{label}: {name} cannot be built with the arguments {arguments} ({error})"
         ) from error
     missing, surplus = sorted(expected.keys() - shapes.keys()), sorted(shapes.keys() - expected.keys())
     if missing or surplus:

@@ -19,7 +19,21 @@ if TYPE_CHECKING:
 
 
 def import_authors(source: str | os.PathLike, target: str | os.PathLike, overwrite: bool = False) -> Weights:
-    """Convert an authors' checkpoint; architecture, depth, factor and crop come from its ``config_dict``.
+    """Convert an authors' checkpoint; its ``config_dict`` gives architecture, depth, factor and crop.
+
+    Parameters
+    ----------
+    source : path
+        The authors' file, ``.pkl``.
+    target : path
+        The checkpoint to write, ``.safetensors``.
+    overwrite : bool
+        Whether an existing target is replaced.
+
+    Returns
+    -------
+    Weights
+        The new checkpoint.
 
     A state dict of SAINT has none. Its sizes come from the shapes; factor and depth, which its weights do not
     depend on, are the constructor's defaults.
@@ -27,17 +41,17 @@ def import_authors(source: str | os.PathLike, target: str | os.PathLike, overwri
     Raises
     ------
     UserError
-        If `source` is no such checkpoint or is damaged, or if `target` exists and may not be replaced.
+        If `source` is not such a checkpoint or is damaged, or if `target` exists and `overwrite` is False.
     """
     source, target = Path(source), Path(target)
     if target.suffix != ".safetensors":
         raise UserError(f"{target}: the name of a weights file must end in .safetensors")
     if target.exists() and not overwrite:
-        raise UserError(f"{target}: exists already; choose another name or give {{overwrite}}", "overwrite")
+        raise UserError(f"{target}: already exists; choose another name or give {{overwrite}}", "overwrite")
     state, config, class_name = read_authors(source)
     if class_name not in AUTHORS_NETWORKS:
         raise UserError(
-            f"{source}: a network of class {class_name!r}; known are {', '.join(AUTHORS_NETWORKS)}"
+            f"{source}: the network's class is {class_name!r}; supported: {', '.join(AUTHORS_NETWORKS)}"
         )
     entry = AUTHORS_NETWORKS[class_name]
     weights, arguments, window = _converted(entry, state, config, str(source))
@@ -47,7 +61,7 @@ def import_authors(source: str | os.PathLike, target: str | os.PathLike, overwri
         "licence": "as stated by its authors; not known to this file",
         "origin": f"converted from {source.name}, sha256 {checksum(source)}",
         "data": "not known to this file",
-        # Without the folders of the machine it was trained on.
+        # Without paths of the computer on which it was trained.
         "recipe": {
             key: value for key, value in config.items() if value is not None and "path" not in str(key)
         },

@@ -1,8 +1,8 @@
-"""Driving the worker from another program: its command, what it says, how it is ended.
+"""Running the worker from another program: its command, its output, its cancellation.
 
-:class:`WorkerProcess` knows the protocol of one run and starts nothing, so that a program may launch the
-command its own way (Slicer by ``qt.QProcess``); :func:`run` launches it by ``subprocess`` and waits. The
-folder for temporary files belongs to the caller, who removes it.
+:class:`WorkerProcess` handles the protocol of one run but does not start a process, so that a program can
+start it in its own way (Slicer: ``qt.QProcess``); :func:`run` starts it by ``subprocess`` and waits. The
+caller creates and removes the folder for temporary files.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import NoReturn
 from ..errors import AlreadyThin, Cancelled, UserError
 from .protocol import EXIT_BAD_INPUT, EXIT_CANCELLED, EXIT_DONE, PROTOCOL_VERSION
 
-# The worker ends by itself within 1.2 s of the cancel file; what has not by then is not listening.
+# The worker ends by itself within 1.2 s of the cancel file; after that it is terminated, then killed.
 _TERMINATE_SECONDS, _KILL_SECONDS = 1.5, 1.8
 # One that has a worker of its own ends that first.
 _SECONDS_FOR_WORKERS = 3.0
@@ -32,14 +32,14 @@ _running: set[subprocess.Popen] = set()
 
 
 class WorkerFailed(Exception):
-    """The worker ended without a result, for a reason that lies neither in the input nor in the options.
+    """The worker ended without a result, for a reason other than its input and options.
 
     Attributes
     ----------
     summary : str
         One line: what happened and what may help.
     last_words : list of str
-        The last lines that the worker wrote besides the protocol.
+        The last lines that the worker wrote, without the events of the protocol.
     """
 
     def __init__(self, summary: str, last_words: list[str]):
@@ -55,18 +55,18 @@ class WorkerProcess:
     python : path
         Python executable that has the library's dependencies.
     arguments : list of str
-        Command and options of the command line, for one of the commands that take a cancel file.
+        Command and options of the command line; the command must have the option ``--cancel-file``.
     folder : path
-        Existing folder of the caller's: the cancel file will appear in it, the process should run in it.
+        Existing folder for the cancel file, created by the caller; use it as the working folder.
     source, source_name : str, optional
-        The input among `arguments`, and what the user calls it: its name takes its place in messages.
+        The input in `arguments`, and the user's name for it, which replaces `source` in messages.
 
     Attributes
     ----------
     command : list of str
         Program and arguments to launch.
     environment : dict
-        Variables to set besides those of the calling process.
+        Environment variables to set in addition to those of the calling process.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class WorkerProcess:
         self._cancel_file = self.folder / "cancel"
         self.command = [str(python), "-m", "ThickToThinSRLib", *arguments]
         self.command += ["--progress", "json", "--cancel-file", str(self._cancel_file)]
-        # The library need not be installed: the worker takes the same one as the caller.
+        # The library may not be installed: let the worker import the caller's copy.
         paths = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH")]
         self.environment = {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
         self._output, self._errors = _Lines(), _Lines()
@@ -95,7 +95,7 @@ class WorkerProcess:
         self._patience = _SECONDS_FOR_WORKERS if arguments[:1] == ["enhance-many"] else 0.0
 
     def feed_output(self, data: bytes) -> list[dict]:
-        """Take bytes of standard output as they arrive; return the events that they complete."""
+        """Take bytes of standard output as they arrive; returns the events that are now complete."""
         events = []
         for line in self._output.split(data):
             event = self._event(line)
@@ -108,14 +108,14 @@ class WorkerProcess:
         self._last_words.extend(filter(None, self._errors.split(data)))
 
     def cancel(self) -> None:
-        """Ask the worker to stop; whatever it still delivers counts for nothing."""
+        """Ask the worker to stop; a result that still arrives is ignored."""
         if self._cancelled_at is None:
             self._cancelled_at = time.monotonic()
             with contextlib.suppress(OSError):
                 self._cancel_file.touch()
 
     def escalate(self, process) -> None:
-        """End a worker that does not obey :meth:`cancel`; to be called every 0.1 s or so while it runs.
+        """End a worker that did not stop after :meth:`cancel`; call this about every 0.1 s while it runs.
 
         Parameters
         ----------
@@ -131,7 +131,7 @@ class WorkerProcess:
             process.terminate()
 
     def outcome(self, exit_code: int | None) -> dict:
-        """The report of a worker that has ended.
+        """The report of a worker that has ended: its ``result`` event.
 
         Parameters
         ----------
@@ -141,11 +141,11 @@ class WorkerProcess:
         Raises
         ------
         Cancelled
-            If it was asked to stop, even if it was done before it noticed.
+            If it was asked to stop, even if it finished before it noticed.
         UserError
-            If it refused its input or options; the message is the worker's.
+            If its input or options were wrong; the message is the worker's.
         WorkerFailed
-            If it failed in any other way.
+            If it failed for any other reason.
         """
         self.feed_output(b"\n")
         self.feed_errors(b"\n")
@@ -158,14 +158,14 @@ class WorkerProcess:
         raise WorkerFailed(self._what_happened(exit_code), list(self._last_words))
 
     def not_started(self, reason: str = "") -> NoReturn:
-        """Raise the WorkerFailed of a command that could not be launched."""
+        """Raise WorkerFailed for a command that could not be started."""
         raise WorkerFailed(f"{self.command[0]}: could not be started{reason and f' ({reason})'}", [])
 
     def _what_happened(self, exit_code: int | None) -> str:
         if self._foreign_version is not None:
             return (
-                f"the worker speaks version {self._foreign_version} of the protocol, not {PROTOCOL_VERSION}: "
-                "module and library are of different installations; install the extension again"
+                f"the worker uses version {self._foreign_version} of the protocol, not {PROTOCOL_VERSION}: "
+                "module and library do not belong together; install the extension again"
             )
         if self._error is not None:
             return str(self._error)
@@ -178,7 +178,7 @@ class WorkerProcess:
         return f"the worker ended without a result (exit code {exit_code})"
 
     def _event(self, line: str) -> dict | None:
-        """The event that `line` holds; anything else is kept among the last words."""
+        """The event in `line`; None if it is no event, which is then added to the last words."""
         try:
             event = json.loads(line)
         except ValueError:
@@ -197,7 +197,7 @@ class WorkerProcess:
         return event
 
     def _renamed(self, event: dict) -> UserError:
-        """The error of an event, with the input called as the user calls it."""
+        """The error in an event, with the user's name for the input."""
         text = str(event.get("text", event.get("message")))
         if self._source:
             text = text.replace(self._source, self._source_name)
@@ -210,14 +210,19 @@ def run(
     progress: Callable[[dict], None] = lambda event: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> dict:
-    """Launch `worker`, wait for its end and return its report.
+    """Start `worker`, wait for its end and return its report.
 
     Parameters
     ----------
     progress : callable
-        Takes every progress event, a dict with stage, done, total and seconds_left.
+        Called with each progress event, a dict with stage, done, total and seconds_left.
     cancelled : callable
-        Polled every 0.1 s; the worker is ended once it returns True.
+        Called every 0.1 s; when it returns True, the worker is stopped.
+
+    Returns
+    -------
+    dict
+        See :meth:`WorkerProcess.outcome`.
 
     Raises
     ------
@@ -266,7 +271,7 @@ def _end(process, worker: WorkerProcess) -> None:
 
 
 def _converse(process, worker: WorkerProcess, progress, cancelled) -> None:
-    """Pass on what the process says until it has closed both of its streams."""
+    """Pass the output of the process to `worker` until both streams are closed."""
     chunks: queue.SimpleQueue = queue.SimpleQueue()
     streams = {"output": process.stdout, "errors": process.stderr}
     for name, stream in streams.items():
@@ -294,7 +299,7 @@ def _read(name: str, stream, chunks: queue.SimpleQueue) -> None:
 
 
 class _Lines:
-    """Cuts a stream of bytes into lines of text, however the bytes arrive."""
+    """Splits a stream of bytes, which may arrive in any pieces, into lines of text."""
 
     def __init__(self):
         self._rest = b""

@@ -1,4 +1,4 @@
-"""How a process reports: a progress bar for people, JSON for programs, or nothing but errors."""
+"""How the command line reports: a progress bar for people, JSON for programs, or errors only."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from .protocol import DONE, FAILED, PROTOCOL_VERSION, SKIPPED, THERE
 
 
 class SilentReporter:
-    """Says nothing but errors.
+    """Reports errors only.
 
     Attributes
     ----------
     ending : callable
-        The line for a user who has stopped the work: what became of it.
+        The last line for a user who stopped the work: what has been done.
     """
 
     def __init__(self):
         self.ending: Callable[[], str] = lambda: "cancelled; nothing was written"
 
     def monitor(self, cancelled: Callable[[], bool]) -> Monitor:
-        """A monitor that reports here."""
+        """A monitor whose reports go to this reporter."""
         return Monitor(self.progress, self.say, cancelled)
 
     def progress(self, stage: str, done: int, total: int) -> None:
@@ -38,19 +38,19 @@ class SilentReporter:
         pass
 
     def case(self, name: str, state: str, reason: str = "", seconds: float | None = None) -> None:
-        """How far one of many inputs is; a failure is never silent."""
+        """Report the state of one input of a batch; a failure is reported always."""
         if state == FAILED:
             print(f"thicktothin: {name}: {state}: {reason}", file=sys.stderr)
 
     def error(self, message: str, cause: UserError | None = None) -> None:
-        """Say what went wrong; `cause` is there if the user can mend it."""
+        """Report an error; `cause` is given if the user can solve it."""
         print(f"thicktothin: {message}", file=sys.stderr)
 
 
 class BarReporter(SilentReporter):
-    """For a person: lines on standard output; warnings, errors and a progress bar on standard error.
+    """For people: lines on standard output; warnings, errors and a progress bar on standard error.
 
-    Where standard error is no terminal (a log file), a stage is one line instead of a bar.
+    If standard error is not a terminal (a log file), each stage is one line instead of a bar.
     """
 
     def __init__(self):
@@ -98,33 +98,33 @@ class BarReporter(SilentReporter):
 
 
 def _plain(stage: str) -> str:
-    """A stage's name without what changes while it runs, such as a loss, in brackets."""
+    """The name of a stage without the part in brackets, which changes while the stage runs."""
     return stage.partition(" (")[0]
 
 
 def _bar(stage: str, total: int):
     from tqdm import tqdm
 
-    shape = "{desc}: {percentage:3.0f} % |{bar}| {elapsed} passed, {remaining} left"
-    return tqdm(total=total, desc=stage, file=sys.stderr, bar_format=shape, leave=False)
+    layout = "{desc}: {percentage:3.0f} % |{bar}| {elapsed} passed, {remaining} left"
+    return tqdm(total=total, desc=stage, file=sys.stderr, bar_format=layout, leave=False)
 
 
 class JsonReporter(SilentReporter):
-    """For a program: one JSON object a line on standard output."""
+    """For programs: one JSON object per line on standard output."""
 
     def __init__(self):
         super().__init__()
-        self._stage, self._started, self._already = None, 0.0, 0
+        self._stage, self._started, self._done_at_start = None, 0.0, 0
 
     def progress(self, stage: str, done: int, total: int) -> None:
         now = time.monotonic()
         seconds_left = None
         if _plain(stage) != self._stage:
-            # What the first step took is unknown; the rate counts from its end.
-            self._stage, self._started, self._already = _plain(stage), now, done
-        elif done > self._already:
-            rate = (now - self._started) / (done - self._already)
-            seconds_left = round(rate * (total - done), 1)
+            # When the stage began is unknown, so the clock starts at the end of its first step.
+            self._stage, self._started, self._done_at_start = _plain(stage), now, done
+        elif done > self._done_at_start:
+            seconds_per_step = (now - self._started) / (done - self._done_at_start)
+            seconds_left = round(seconds_per_step * (total - done), 1)
         self._emit("progress", stage=stage, done=done, total=total, seconds_left=seconds_left)
 
     def result(self, report: dict) -> None:
@@ -134,11 +134,13 @@ class JsonReporter(SilentReporter):
         self._emit("case", name=name, state=state, reason=reason, seconds=seconds)
 
     def error(self, message: str, cause: UserError | None = None) -> None:
-        # Programs that name options in their own words need the text before they were named.
-        named = {"text": cause.text, "options": cause.options} if cause is not None and cause.options else {}
+        # The receiving program may have its own names for the options, so it also gets the placeholders.
+        template = {}
+        if cause is not None and cause.options:
+            template = {"text": cause.text, "options": cause.options}
         if cause is not None and cause.kind:
-            named["kind"] = cause.kind
-        self._emit("error", message=message, **named)
+            template["kind"] = cause.kind
+        self._emit("error", message=message, **template)
         super().error(message, cause)
 
     def _emit(self, event: str, **fields) -> None:

@@ -1,4 +1,4 @@
-"""A process that notices when it is to stop: a cancel file, a signal, or the death of its parent."""
+"""Stops a process: when the cancel file appears, on a signal, or when its parent is gone."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if
 
 
 class Watch:
-    """Notices that the work is to stop; ends the process if the work does not end by itself.
+    """Context manager that stops the work in it on request, and ends the process if the work does not stop.
 
-    A thread looks every 0.2 s. Once asked to stop it gives the work a second to notice (through
-    :meth:`cancelled`), then ends the workers that this process has started, removes temporary files and ends
-    the process with exit code 3.
+    A thread checks for a request every 0.2 s. After a request it gives the work one second to stop by itself
+    (see :meth:`cancelled`), then ends the workers of this process, removes temporary files and ends the
+    process with exit code 3.
 
     Parameters
     ----------
     cancel_file : Path, optional
-        The work stops when this file exists.
+        A request to stop: this file exists.
     parent : bool
-        Whether the work stops when the parent process is gone.
+        Whether it is a request to stop if the parent process is gone.
     grace : float
-        Seconds that the work has to end by itself: more where it has workers to end first.
+        Seconds that the work has to stop by itself: more if it must end workers first.
 
     Attributes
     ----------
@@ -43,30 +43,31 @@ class Watch:
         self._cancel_file, self._grace = cancel_file, grace
         self.last_words: Callable[[], None] = lambda: None
         self._parent_lives = _parent_watch() if parent else lambda: True
-        self._asked = threading.Event()
+        self._requested = threading.Event()
         self._ended = threading.Event()
         self._handlers: dict[int, object] = {}
-        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread = threading.Thread(target=self._poll, daemon=True)
         self._former_wakeup: int | None = None
         self._signalled, self._wakeup = socket.socketpair()
         for end in (self._signalled, self._wakeup):
             end.setblocking(False)
 
     def cancelled(self) -> bool:
-        return self._asked.is_set()
+        """Whether the work was requested to stop."""
+        return self._requested.is_set()
 
     def __enter__(self) -> Watch:
         if threading.current_thread() is threading.main_thread():
-            # Python calls a handler only between two steps of the main thread, which may sit in one long
-            # step; the number of the signal reaches the socket at once.
+            # Python calls a handler only between two instructions of the main thread, which may be in a long
+            # call of compiled code. The signal's number reaches the socket at once.
             self._former_wakeup = signal.set_wakeup_fd(self._wakeup.fileno(), warn_on_full_buffer=False)
             for number in _SIGNALS:
-                # What the caller had ignored (nohup, a job in the background) stays ignored.
+                # Signals that the caller ignores (nohup, a background job) stay ignored.
                 if signal.getsignal(number) is not signal.SIG_IGN:
-                    self._handlers[number] = signal.signal(number, lambda *_: self._asked.set())
-        # A short job could be done before the first look.
-        if self._told_to_stop():
-            self._asked.set()
+                    self._handlers[number] = signal.signal(number, lambda *_: self._requested.set())
+        # A short job could be done before the thread's first check.
+        if self._stop_requested():
+            self._requested.set()
         self._thread.start()
         return self
 
@@ -80,10 +81,10 @@ class Watch:
         for end in (self._signalled, self._wakeup):
             end.close()
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         while not self._ended.wait(_POLL_SECONDS):
-            if self._told_to_stop():
-                self._asked.set()
+            if self._stop_requested():
+                self._requested.set()
                 if not self._ended.wait(self._grace):
                     end_workers()
                     remove_temporaries()
@@ -94,15 +95,15 @@ class Watch:
                     os._exit(EXIT_CANCELLED)
                 return
 
-    def _told_to_stop(self) -> bool:
+    def _stop_requested(self) -> bool:
         return (
-            self._asked.is_set()
-            or self._signal_came()
+            self._requested.is_set()
+            or self._signal_arrived()
             or (self._cancel_file is not None and os.path.exists(self._cancel_file))
             or not self._parent_lives()
         )
 
-    def _signal_came(self) -> bool:
+    def _signal_arrived(self) -> bool:
         try:
             return any(number in self._handlers for number in self._signalled.recv(64))
         except BlockingIOError:
@@ -110,11 +111,11 @@ class Watch:
 
 
 def _parent_watch() -> Callable[[], bool]:
-    """A function that tells whether the process that is now the parent still lives."""
+    """A function that returns whether the present parent process is still alive."""
     parent = os.getppid()
     if os.name != "nt":
         return lambda: os.getppid() == parent
-    # Windows keeps the number of a dead parent.
+    # On Windows, os.getppid() stays the same after the parent's end.
     import ctypes
 
     kernel = ctypes.WinDLL("kernel32")

@@ -28,10 +28,6 @@ class Optimizers:
             for group, rate in zip(one.param_groups, rates, strict=True):
                 group["lr"] = rate * share
 
-    def zero_grad(self) -> None:
-        for one in self._optimizers:
-            one.zero_grad(set_to_none=True)
-
     def step(self) -> None:
         for one in self._optimizers:
             one.step()
@@ -64,7 +60,7 @@ def muon(
     rate : float
         Full learning rate of AdamW.
     inner : callable
-        (name, parameter) to whether it is a matrix that Muon should orthogonalize.
+        (name, parameter) to whether it is a matrix or a kernel that Muon should orthogonalize.
     shares : dict
         Share of `rate` for the parameters whose names begin with a key; AdamW trains these.
 
@@ -89,7 +85,32 @@ def muon(
     groups += [{"params": slow[prefix], "lr": rate * share} for prefix, share in shares.items()]
     return Optimizers(
         [
-            torch.optim.Muon(matrices, lr=10 * rate, weight_decay=1e-4, momentum=0.95),
+            _kernel_muon(matrices, lr=10 * rate, weight_decay=1e-4, momentum=0.95),
             torch.optim.AdamW(groups, lr=rate, weight_decay=1e-4, betas=(0.9, 0.99)),
         ]
     )
+
+
+def muon_for_kernels(*ends: str) -> Callable[[torch.nn.Module, float], Optimizers]:
+    """Of a convolutional network: Muon for kernels, AdamW for biases and for the layers named `ends`."""
+
+    def optimizers(network: torch.nn.Module, rate: float) -> Optimizers:
+        return muon(network, rate, lambda name, parameter: parameter.ndim > 1, dict.fromkeys(ends, 1.0))
+
+    return optimizers
+
+
+def _kernel_muon(parameters: list[torch.nn.Parameter], **options) -> torch.optim.Optimizer:
+    """Muon for matrices and for kernels, which it sees as matrices (outputs, inputs x kernel).
+
+    PyTorch's Muon refuses kernels. It is given matrices that share their memory.
+    """
+    matrices = [torch.nn.Parameter(one.data.view(len(one), -1)) for one in parameters]
+    optimizer = torch.optim.Muon(matrices, **options)
+
+    def hand_over_gradients(*_) -> None:
+        for matrix, parameter in zip(matrices, parameters, strict=True):
+            matrix.grad = None if parameter.grad is None else parameter.grad.reshape(matrix.shape)
+
+    optimizer.register_step_pre_hook(hand_over_gradients)
+    return optimizer

@@ -148,7 +148,7 @@ def _one_step(
     state.optimizers.set_relative_rate(recipe.relative_rate(step, recipe.steps, settled_from))
     objective = recipe.objective(state.network, batch, step >= settled_from, precision)
     _check_finite("loss", objective.loss, step, path)
-    state.optimizers.zero_grad()
+    state.network.zero_grad(set_to_none=True)
     objective.loss.backward()
     norm = torch.nn.utils.clip_grad_norm_(state.network.parameters(), _LARGEST_GRADIENT)
     _check_finite("gradient", norm, step, path)

@@ -1,9 +1,9 @@
-"""A derived CT series out: what a method made of a DICOM series, as DICOM again.
+"""Writes the result of a DICOM series as a derived CT series.
 
-Every new slice takes patient, study, frame of reference and the facts of the scan from the source slice that
-lies nearest; series and instances are new. Attributes are copied by name (:mod:`dicom_copied`), never all of
-them: what is unknown might not be true of the result. Modules: DICOM PS3.3 A.3 (CT Image), C.7.6.1 (General
-Image: derivation), C.8.2.1 (CT Image).
+Every new slice copies patient, study, frame of reference and scan parameters from the nearest source slice;
+series and instances are new. Only listed attributes are copied (:mod:`~.copied_attributes`), because others
+may be wrong for the result. Modules: DICOM PS3.3 A.3 (CT Image), C.7.6.1 (General Image: derivation), C.8.2.1
+(CT Image).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 WARNING = "not for primary diagnosis"
 _PROGRAM = f"thicktothin {__version__}"
-# Of what is a file's name, not a folder's ("CT 1.5mm" is a folder's).
+# A target with one of these suffixes is a file ("CT 1.5mm" is a folder).
 _FILE_SUFFIX = re.compile(
     r"\.(nii|nrrd|nhdr|mh[ad]|hdr|img|raw|gz|zip|dcm|dicom|ima|png|jpe?g|tiff?|vtk|vti|np[yz]|json|txt)",
     re.IGNORECASE,
@@ -42,14 +42,14 @@ _FILE_SUFFIX = re.compile(
 
 @dataclass(frozen=True)
 class _Source:
-    """One object of the source: header without pixels, height along the normal in mm."""
+    """One slice of the source: header without pixels, and position along the slice normal in mm."""
 
     header: Dataset
     height: float
 
 
 def wants_series(source: Path, target: Path) -> bool:
-    """Whether `target` names a folder for a DICOM series: the source is one and no file's suffix is given."""
+    """Whether to write a DICOM series: `source` is one or a file of one, `target` has no suffix of a file."""
     if not (Path(source).is_dir() or is_dicom_file(source)):
         return False
     try:
@@ -62,9 +62,10 @@ def wants_series(source: Path, target: Path) -> bool:
 def check_modality(modality: str | None, name: str) -> None:
     """Raise UserError if a series of this modality cannot be written."""
     if modality != "CT":
-        fault = f"and this is {modality}" if modality else "and this series does not say what it is"
+        fault = f"the modality is {modality}" if modality else "no modality is given"
         raise UserError(
-            f"{name}: a derived DICOM series can be made of CT only, {fault}: write a file (.nii.gz, .nrrd)"
+            f"{name}: {fault}, but a derived DICOM series can be made from CT only: "
+            "write a file (.nii.gz, .nrrd)"
         )
 
 
@@ -74,31 +75,32 @@ def write_series(
     report: dict,
     monitor: Monitor,
 ) -> None:
-    """Write `thin`, enhanced from a DICOM series, as a series of its own into a new `folder`.
+    """Write `thin`, enhanced from a DICOM series, as a new series into `folder`.
 
-    The folder appears whole or not at all; an existing one is replaced.
+    An existing folder is replaced. If writing fails, nothing is changed.
 
     Parameters
     ----------
     thin : Volume
-        ``source["files"]`` names the source's files in slice order, as :func:`~.dicom.read_series` leaves it.
+        Result in HU. ``thin.source["files"]`` lists the source files in slice order, see
+        :func:`~.series.read_series`.
     report : dict
-        Provenance: what made the result.
+        The provenance.
 
     Raises
     ------
     UserError
-        If the source is not CT or cannot be read any more, if values do not fit 16 bits or the disk is full.
+        If the source is not CT or can no longer be read, if values do not fit 16 bits or the disk is full.
     Cancelled
-        If the monitor is asked to stop; nothing is left then.
+        If the monitor was asked to stop; nothing is written.
     """
     import pydicom
 
     with warnings.catch_warnings():
-        # pydicom warns of each value that stretches the standard, which real files are full of.
+        # pydicom warns of every value that deviates from the standard, and real files have many.
         warnings.simplefilter("ignore")
         sources = _sources(thin)
-        storage = storage_for(thin.voxels, [piece.header for piece in sources])
+        storage = storage_for(thin.voxels, [source.header for source in sources])
         series = _series_attributes(sources[0].header, report)
         with folder_replacing(folder) as temporary:
             for k, pixels in enumerate(thin.voxels):
@@ -113,31 +115,31 @@ def write_series(
 
 
 def _sources(thin: Volume) -> list[_Source]:
-    """The source's headers, by height."""
+    """The source slices, sorted by height."""
     import pydicom
 
-    found = []
+    sources = []
     for name in thin.source.get("files", ()):
         try:
             header = pydicom.dcmread(name, stop_before_pixels=True, force=True)
             position = header.get("ImagePositionPatient")  # absent in multi-frame objects
             height = 0.0 if position is None else _height(thin, [float(value) for value in position])
         except Exception as error:
-            raise UserError(f"{name}: cannot be read any more ({' '.join(str(error).split())})") from error
+            raise UserError(f"{name}: can no longer be read ({' '.join(str(error).split())})") from error
         check_modality(header.get("Modality"), name)
-        found.append(_Source(header, height))
-    if not found:
-        raise UserError("a derived DICOM series can be made of a DICOM series only: write a file (.nii.gz)")
-    return sorted(found, key=lambda piece: piece.height)
+        sources.append(_Source(header, height))
+    if not sources:
+        raise UserError("a derived DICOM series can be made from a DICOM series only: write a file (.nii.gz)")
+    return sorted(sources, key=lambda source: source.height)
 
 
 def _height(thin: Volume, position) -> float:
-    """Distance along the normal of a position from the first slice, mm."""
+    """Distance of a position from the first slice along the slice normal, mm."""
     return float((np.asarray(position) - thin.origin) @ thin.direction[:, 2])
 
 
 def _series_attributes(source: Dataset, report: dict) -> Dataset:
-    """What all new slices share beyond the source's attributes."""
+    """The new attributes that all slices share."""
     from pydicom import Dataset
     from pydicom.sequence import Sequence
     from pydicom.uid import CTImageStorage, generate_uid
@@ -156,18 +158,18 @@ def _series_attributes(source: Dataset, report: dict) -> Dataset:
     shared.DerivationDescription = derivation_description(report)
     shared.DerivationCodeSequence = Sequence([_code("113085", "Spatial resampling")])
     shared.ImageComments = f"{_kind(report)}; {WARNING}"
-    machine = Dataset()
-    machine.PurposeOfReferenceCodeSequence = Sequence([_code("109102", "Processing Equipment")])
-    machine.Manufacturer, machine.ManufacturerModelName = "ThickToThinSR", "thicktothin"
-    machine.SoftwareVersions = __version__
-    machine.ContributionDateTime = now.strftime("%Y%m%d%H%M%S")
-    machine.ContributionDescription = f"through-plane resolution, method {report['method']}"
-    shared.ContributingEquipmentSequence = Sequence([machine])
+    equipment = Dataset()
+    equipment.PurposeOfReferenceCodeSequence = Sequence([_code("109102", "Processing Equipment")])
+    equipment.Manufacturer, equipment.ManufacturerModelName = "ThickToThinSR", "thicktothin"
+    equipment.SoftwareVersions = __version__
+    equipment.ContributionDateTime = now.strftime("%Y%m%d%H%M%S")
+    equipment.ContributionDescription = f"through-plane resolution, method {report['method']}"
+    shared.ContributingEquipmentSequence = Sequence([equipment])
     return shared
 
 
 def _new_number(source: Dataset) -> int:
-    """A series number beside the source's: 3 becomes 3001, then 3002 and so on if it is enhanced again."""
+    """A series number near that of the source: 3 becomes 3001; a result of 3001 becomes 3002, and so on."""
     try:
         number = int(source.get("SeriesNumber") or 0)
     except (TypeError, ValueError):
@@ -176,7 +178,7 @@ def _new_number(source: Dataset) -> int:
 
 
 def _kind(report: dict) -> str:
-    """What to call the result: only what a trained network made is AI."""
+    """How the description calls the result: "AI" only if a network was used."""
     return (
         "AI-enhanced"
         if report.get("learned", report.get("checkpoint") is not None)
@@ -185,23 +187,23 @@ def _kind(report: dict) -> str:
 
 
 def series_description(source: str | None, report: dict) -> str:
-    """At most 64 characters (VR LO): what is new and the warning first of all, then the source's."""
-    made = f"{_kind(report)} {report['target_spacing_mm']:g} mm, {WARNING}"
-    return f"{made}: {source}"[:64].rstrip() if source else made[:64]
+    """At most 64 characters (VR LO): kind, spacing and warning, then the description of the source."""
+    text = f"{_kind(report)} {report['target_spacing_mm']:g} mm, {WARNING}"
+    return f"{text}: {source}"[:64].rstrip() if source else text[:64]
 
 
 def derivation_description(report: dict) -> str:
-    """Method, weights and version, spacing and thickness; at most 1024 characters (VR ST)."""
+    """Method, weights, spacing and thickness; at most 1024 characters (VR ST)."""
     card = report.get("checkpoint")
     weights = f"weights {card['title']} {card['version']}, sha256 {card['sha256']}" if card else "no weights"
-    words = (
+    text = (
         f"{_kind(report)} through-plane resolution by {report.get('program', _PROGRAM)}, method "
         f"{report['method']}, {weights}: slices every {report['target_spacing_mm']:g} mm from slices every "
         f"{report['spacing_mm']:g} mm, {report['thickness_mm']:g} mm thick ({report['thickness_from']}). "
         f"{_straightened(report)}"
         f"What lies between the measured slices is an estimate: research use, {WARNING}."
     )
-    return words.encode("ascii", "replace").decode().replace("\\", "/")[:1024]
+    return text.encode("ascii", "replace").decode().replace("\\", "/")[:1024]
 
 
 def _straightened(report: dict) -> str:
@@ -220,7 +222,7 @@ def _slice(thin: Volume, k: int, sources: list[_Source], series: Dataset, report
 
     position = thin.position(0, 0, k)
     height = _height(thin, position)
-    nearest = min(sources, key=lambda piece: abs(piece.height - height)).header
+    nearest = min(sources, key=lambda source: abs(source.height - height)).header
     dataset = Dataset()
     for keyword in COPIED:
         if keyword in nearest:
@@ -233,24 +235,25 @@ def _slice(thin: Volume, k: int, sources: list[_Source], series: Dataset, report
     dataset.update(series)
     dataset.SOPInstanceUID, dataset.InstanceNumber = generate_uid(prefix=None), k + 1
     dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian  # no compression, nothing lost
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian  # uncompressed
     axes = thin.direction[:, :2].T.ravel()
     dataset.ImagePositionPatient = [format_number_as_ds(float(value)) for value in position]
     dataset.ImageOrientationPatient = [format_number_as_ds(float(value)) for value in axes]
     dataset.PixelSpacing = [format_number_as_ds(value) for value in (thin.spacing[1], thin.spacing[0])]
-    across = thin.slice_axis == 2
-    own = nearest.get("SliceThickness")  # in-plane refinement leaves the slices as thick as they were
-    dataset.SliceThickness = format_number_as_ds(thin.spacing[2]) if across else own
+    # If an in-plane axis was refined, the slices are as thick as before.
+    refined = thin.slice_axis == 2
+    source_thickness = nearest.get("SliceThickness")
+    dataset.SliceThickness = format_number_as_ds(thin.spacing[2]) if refined else source_thickness
     dataset.SliceLocation = format_number_as_ds(float(position @ thin.direction[:, 2]))
-    dataset.SourceImageSequence = Sequence([_reference(piece.header) for piece in _around(sources, height)])
+    dataset.SourceImageSequence = Sequence([_reference(source.header) for source in _around(sources, height)])
     return dataset
 
 
 def _around(sources: list[_Source], height: float) -> list[_Source]:
-    """The source slices between which a height lies, or the one at which it lies."""
-    below = [piece for piece in sources if piece.height <= height + 1e-3][-1:]
-    above = [piece for piece in sources if piece.height >= height - 1e-3][:1]
-    return below + [piece for piece in above if piece not in below] or sources[:1]
+    """The source slices below and above a height, or the one at this height."""
+    below = [source for source in sources if source.height <= height + 1e-3][-1:]
+    above = [source for source in sources if source.height >= height - 1e-3][:1]
+    return below + [source for source in above if source not in below] or sources[:1]
 
 
 def _reference(header: Dataset) -> Dataset:
@@ -267,7 +270,7 @@ def _reference(header: Dataset) -> Dataset:
 
 
 def _code(value: str, meaning: str) -> Dataset:
-    """A code of DICOM's own dictionary (PS3.16, annex D)."""
+    """A code of the DICOM Controlled Terminology (PS3.16, annex D)."""
     from pydicom import Dataset
 
     item = Dataset()

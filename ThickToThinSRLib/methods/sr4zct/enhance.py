@@ -1,9 +1,9 @@
-"""The method `sr4zct`: a network adapted to the scan corrects its coronal and sagittal planes.
+"""The method `sr4zct`: a network, which can adapt to the scan, corrects its coronal and sagittal planes.
 
 After "SR4ZCT: Self-supervised Through-plane Resolution Enhancement for CT Images with Arbitrary Resolution
-and Overlap" (Shi, Pelt, Batenburg, MLMI 2023). Unlike the paper's, planes are interpolated consistently with
-the slice profile instead of linearly, the network predicts what they lack, and the result agrees with the
-input.
+and Overlap" (Shi, Pelt, Batenburg, MLMI 2023). Unlike in the paper, planes are interpolated consistently with
+the slice profile instead of linearly, the network predicts the difference to the truth, and the result is
+made consistent with the input.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ from .adaptation import adapt
 from .pairs import PlanePairs
 from .planes import CONDITIONS, RESIDUAL_SCALE, acquisition_channels, plane_input
 
-# Minutes of adaptation of untrained weights unless told otherwise. Trained ones are not adapted by default:
-# in-plane detail taught them nothing better about through-plane detail on the scans that were measured.
+# Default minutes of adaptation for untrained weights. Adaptation is off by default for trained ones: on the
+# scans that were measured, it improved nothing.
 _MINUTES_UNTRAINED = 10.0
 # What the trained networks see beyond this many pixels changes nothing: at most 0.02 HU of their corrections.
 _SEEN_AROUND = 32
 
 
 def enhance(volume: Volume, request: Request, monitor: Monitor) -> Volume:
-    """The consistent interpolation, corrected on coronal and sagittal planes by a network."""
+    """Interpolate consistently and correct the coronal and sagittal planes; for any spacing and overlap."""
     thick, settings = volume.slices_first(request.axis), request.settings
     network = _network(request)
     facts = {"network": network.name, "planes": settings.planes or "both"}
@@ -69,7 +69,7 @@ def pixels_of(volume: Volume, axis: int) -> tuple[float, float]:
 
 
 def _network(request: Request) -> torch.nn.Module:
-    """The network of the request's weights, or one to train from the start."""
+    """The network with the request's weights, or an untrained one."""
     if request.weights is not None:
         return request.weights.load()
     torch.manual_seed(0)
@@ -80,19 +80,19 @@ def _network(request: Request) -> torch.nn.Module:
 
 
 def _minutes(request: Request, network: torch.nn.Module, monitor: Monitor) -> float:
-    """How long to adapt where epochs do not say it.
+    """How long to adapt, unless a number of epochs is given.
 
     Raises
     ------
     UserError
-        If without any adaptation there is nothing to use, or nothing to save.
+        If adaptation is off, but the weights are untrained or adapted weights are to be saved.
     """
     settings, trained = request.settings, request.weights is not None
     minutes = settings.minutes
     if minutes is None:
         minutes = 0.0 if trained or settings.epochs is not None else _MINUTES_UNTRAINED
         if minutes:
-            monitor.note(f"adapting for {minutes:g} min, the default for weights that are not trained yet")
+            monitor.note(f"adapting for {minutes:g} min, the default for untrained weights")
     if not (minutes or settings.epochs):
         if not trained:
             raise UserError(
@@ -101,7 +101,7 @@ def _minutes(request: Request, network: torch.nn.Module, monitor: Monitor) -> fl
             )
         if settings.save_weights is not None:
             raise UserError(
-                "nothing is adapted, so there are no weights to save: give {minutes} or {epochs}",
+                "there are no adapted weights to save, because adaptation is off: give {minutes} or {epochs}",
                 *("minutes", "epochs"),
             )
     return minutes
@@ -110,7 +110,7 @@ def _minutes(request: Request, network: torch.nn.Module, monitor: Monitor) -> fl
 def _adapt(
     network: torch.nn.Module, volume: Volume, request: Request, minutes: float, monitor: Monitor
 ) -> dict:
-    """Adapt `network` in place to the scan; facts for the provenance."""
+    """Adapt `network` in place to the scan; returns facts for the provenance."""
     device = resolve_device(request.settings.device)
     network.to(device, memory_format=torch.channels_last)
     half = device.type == "cuda"
@@ -208,13 +208,13 @@ def _correction(base: Any, description: torch.Tensor | None, span: slice, runner
 
 
 def _save(network: torch.nn.Module, volume: Volume, request: Request, facts: dict) -> None:
-    """Write the adapted weights to where the settings say."""
-    pixels, acquisition, before = pixels_of(volume, request.axis), request.acquisition, request.weights
+    """Write the adapted weights to the file in the settings."""
+    pixels, acquisition, initial = pixels_of(volume, request.axis), request.acquisition, request.weights
     card = {
         "title": f"SR4ZCT, {network.name} adapted to one scan",
         "version": "1",
         "licence": "as the scan's and that of the weights it started from",
-        "origin": before.card["title"] if before else "untrained weights",
+        "origin": initial.card["title"] if initial else "untrained weights",
         "adapted": facts,
         "trained": {
             "spacing": [acquisition.spacing] * 2,
@@ -224,6 +224,6 @@ def _save(network: torch.nn.Module, volume: Volume, request: Request, facts: dic
         },
         "limits": "for scans of the same protocol; not a medical device",
     }
-    arguments = before.arguments if before else {"channels": network.window.depth}
+    arguments = initial.arguments if initial else {"channels": network.window.depth}
     state = network.state_dict()
     save_network(request.settings.save_weights, state, network.name, arguments, network.window, card)

@@ -1,8 +1,9 @@
-"""Adaptation of the universal network: it learns from the scan itself before it corrects it.
+"""Adaptation of the universal network: it learns from the scan before it corrects it.
 
-The scan's own rows and columns, thickened as the scanner thickened its slices, show what was lost, as in
-SR4ZCT (:mod:`~ThickToThinSRLib.methods.sr4zct.pairs`); the planes across them hold the through-plane axis,
-interpolated to the pixels' spacing. The adapted weights are kept only if they are better on held-out pairs.
+As in SR4ZCT (:mod:`~ThickToThinSRLib.methods.sr4zct.pairs`), a row or column of the slices takes the part of
+the through-plane axis: thick slices are simulated along it, and their truth is known. The planes
+perpendicular to it contain the real through-plane axis, interpolated to the pixel spacing. The adapted
+weights are used only if they are better on held-out pairs.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from .pairs import CorrectionPair, collate, errors, make_pair, mean_square, reac
 
 _CROP = 96
 _BATCH = 8
-_RATE = 1e-4
-# Batches that are never learned from.
+_LEARNING_RATE = 1e-4
+# Number of batches that are used for validation only.
 _HELD_OUT = 4
 _BODY_HU = -800.0
 
@@ -40,38 +41,45 @@ def adapt(
     Parameters
     ----------
     network : torch.nn.Module
-        On the device where it is to learn.
+        Trained on the device where it is.
     thick : ndarray, shape (M, rows, columns)
         Thick slices in HU.
     pixels : tuple of float
         Spacing of rows and of columns, mm.
+    acquisition : Acquisition
+        Thickness and spacing of the slices.
     minutes : float
-        How long; a step that has begun is finished.
+        Time budget; the last step is finished.
 
     Returns
     -------
     dict
-        ``steps``; ``before_db`` and ``after_db``, the gain over the interpolation on held-out pairs; whether
-        the adapted weights were ``kept`` (only if they are better there). Without anything to learn from
-        (slices too small for this thickness), zero steps.
+        ``steps``; ``before_db`` and ``after_db``, the gain over the interpolation on held-out pairs;
+        ``kept``, whether the adapted weights are used. ``steps`` is 0 if the slices are too small to simulate
+        slices of this thickness.
+
+    Raises
+    ------
+    Cancelled
+        If the monitor was asked to stop.
     """
     device = next(network.parameters()).device
     precision = "bfloat16" if device.type == "cuda" or native_bfloat16() else "float32"
-    draw = _Draw(thick, pixels, acquisition)
-    if not draw.axes:
+    sampler = _PairSampler(thick, pixels, acquisition)
+    if not sampler.axes:
         return {"steps": 0, "before_db": 0.0, "after_db": 0.0, "kept": False}
-    validator = HeldOutValidator(network, _HeldOut(draw, device, precision))
+    validator = HeldOutValidator(network, _HeldOut(sampler, device, precision))
 
     def loss(step: int) -> torch.Tensor:
-        batch = draw.batch(_HELD_OUT + step, device)
+        batch = sampler.batch(_HELD_OUT + step, device)
         error = errors(network, batch, precision)
         return error.abs().sum() / (batch["valid"].sum() * error[0, 0].numel())
 
-    before = validator.look()
+    before = validator.validate()
     steps = Adaptation(
         network,
         loss,
-        torch.optim.AdamW(network.parameters(), _RATE, weight_decay=0.0),
+        torch.optim.AdamW(network.parameters(), _LEARNING_RATE, weight_decay=0.0),
         Budget(seconds=60.0 * minutes),
         relative_rate=lambda step, share: 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)),
         clip_norm=1.0,
@@ -82,37 +90,44 @@ def adapt(
 
 
 class _HeldOut:
-    """Batches that are never learned from."""
+    """Batches for validation."""
 
-    def __init__(self, draw: _Draw, device: torch.device, precision: str):
-        self.batches = [draw.batch(index, device) for index in range(_HELD_OUT)]
+    def __init__(self, sampler: _PairSampler, device: torch.device, precision: str):
+        self.batches = [sampler.batch(index, device) for index in range(_HELD_OUT)]
         self.precision = precision
 
     def errors(self, network: torch.nn.Module) -> tuple[float, float]:
-        lacking = left = 0.0
+        interpolation_error = network_error = 0.0
         for batch in self.batches:
-            lacking += float(mean_square(batch["correction"], batch).sum())
-            left += float(mean_square(errors(network, batch, self.precision), batch).sum())
-        return lacking, left
+            interpolation_error += float(mean_square(batch["correction"], batch).sum())
+            network_error += float(mean_square(errors(network, batch, self.precision), batch).sum())
+        return interpolation_error, network_error
 
 
-class _Draw:
-    """Pairs along the rows or the columns of the scan's slices."""
+class _PairSampler:
+    """Draws pairs whose thick slices lie along the rows or along the columns of the scan's slices.
+
+    Attributes
+    ----------
+    axes : list of int
+        In-plane axes (0: along a column of pixels, 1: along a row) that are long enough for a pair.
+    """
 
     def __init__(self, thick, pixels, acquisition):
         self.thick, self.pixels, self.acquisition = thick, pixels, acquisition
-        # The planes across need two rows along the slices.
-        tall = (len(thick) - 1) * acquisition.spacing
-        self.axes = [axis for axis in (0, 1) if self._room(axis) > 0 and tall >= pixels[1 - axis]]
+        # The planes of a pair need at least two pixels along the through-plane axis.
+        height = (len(thick) - 1) * acquisition.spacing
+        self.axes = [axis for axis in (0, 1) if self._room(axis) > 0 and height >= pixels[1 - axis]]
 
     def _room(self, axis: int) -> float:
-        """Length in mm over which the middle of a pair can lie along an in-plane axis."""
+        """Length of the part of an in-plane axis, in mm, in which the middle of a pair can lie."""
         step = self.pixels[axis]
         return (self.thick.shape[1 + axis] - 1) * step - 2 * reach_of(self.acquisition, step)
 
     def batch(self, number: int, device: torch.device) -> dict[str, torch.Tensor]:
         generator = np.random.default_rng([0, number])
-        axis = self.axes[generator.integers(len(self.axes))]  # one for all, so that their crops agree
+        # One axis for the whole batch, so that all crops have the same size.
+        axis = self.axes[generator.integers(len(self.axes))]
         batch = collate([self._pair(axis, generator) for _ in range(_BATCH)])
         return {key: value.to(device) for key, value in batch.items()}
 
@@ -130,7 +145,7 @@ class _Draw:
         return make_pair(block, grid, acquisition, acquisition, pixel, generator)
 
     def _block(self, axis, low, high, pixel, generator) -> np.ndarray:
-        """Thin slices of the pair: rows `low` to `high`, across them z (interpolated) and columns."""
+        """Thin slices of a pair: `low` to `high` along `axis`; each is a plane (z, interpolated; pixels)."""
         slices = self.thick if axis == 0 else self.thick.swapaxes(1, 2)
         width = min(_CROP, slices.shape[2]) // 2 * 2
         first = generator.integers(0, slices.shape[2] - width + 1)
@@ -138,6 +153,6 @@ class _Draw:
         needed = min(len(slices), math.ceil((_CROP - 1) * pixel / spacing) + 1)
         bottom = generator.integers(0, len(slices) - needed + 1)
         height = min(_CROP, int((needed - 1) * spacing / pixel) + 1) // 2 * 2
-        cut = slices[bottom : bottom + needed, low:high, first : first + width].astype(np.float32)
+        crop = slices[bottom : bottom + needed, low:high, first : first + width].astype(np.float32)
         interpolate = interpolation_matrix(needed, spacing, height, pixel).astype(np.float32)
-        return np.ascontiguousarray(np.tensordot(interpolate, cut, axes=1).swapaxes(0, 1))
+        return np.ascontiguousarray(np.tensordot(interpolate, crop, axes=1).swapaxes(0, 1))

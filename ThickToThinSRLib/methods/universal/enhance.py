@@ -29,7 +29,7 @@ from ..request import Request
 from .adaptation import adapt
 from .network_input import DIFFERENCE_UNIT, REACH, universal_input
 
-# Samples of the interpolation a thick spacing: those that the network reads lie on this grid.
+# Samples of the interpolation per thick slice spacing; the network reads some of them.
 _SAMPLES_PER_SPACING = 4
 
 
@@ -49,14 +49,14 @@ def enhance(volume: Volume, request: Request, monitor: Monitor) -> Volume:
 
 
 def _adapt(network: torch.nn.Module, volume: Volume, request: Request, monitor: Monitor) -> None:
-    """Let the network learn from the scan itself for a while, and say what came of it."""
-    # Array axes run against index axes: rows come before columns.
+    """Adapt the network to the scan, and note the result."""
+    # The array axes are the index axes in reverse order, so the spacing of the rows comes first.
     rows, columns = (volume.spacing[index] for index in (2, 1, 0) if index != request.axis)
     minutes = request.settings.minutes
     network.to(resolve_device(request.settings.device))
     thick = volume.slices_first(request.axis)
     result = adapt(network, thick, (rows, columns), request.acquisition, minutes, monitor)
-    outcome = "kept" if result["kept"] else "not better: the weights stay as they were"
+    outcome = "adapted weights used" if result["kept"] else "no improvement: original weights used"
     monitor.note(
         f"adaptation: {result['steps']} steps; gain over the interpolation on held-out pairs "
         f"{result['before_db']:.2f} dB before, {result['after_db']:.2f} dB after; {outcome}"

@@ -1,4 +1,4 @@
-"""What the universal network reads, in its units."""
+"""The input of the universal network, in its units."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any
 from ...arrays import zeros
 from ...intensity import HU_WINDOW, to_unit
 
-# HU of one unit of the networks' scale, over how much finer differences are than values: the network sees
-# differences of slices and gives corrections in this unit. Unscaled it learns next to nothing.
+# Differences of slices and corrections are given in this unit, in HU: 1/20 of the networks' HU range, so that
+# typical differences are about 1. Without this scaling the network hardly learns.
 DIFFERENCE_UNIT = (HU_WINDOW[1] - HU_WINDOW[0]) / 20.0
 _LARGEST_DIFFERENCE = 6.0
-# A slice's correction reaches this far towards its neighbours, in slice spacings; beyond half way it fades.
+# The correction of a thick slice extends this far on either side, in slice spacings; it fades out between
+# 1 - REACH and REACH.
 REACH = 0.62
 
 

@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
-from . import sr4zct_unet, tvsrn_warm, universal
+from . import (
+    cthnet_warm,
+    davsr_warm,
+    mpunet_warm,
+    resvox_warm,
+    saint_warm,
+    sr4zct_unet,
+    tvsrn_warm,
+    universal,
+)
 
-RECIPES = {module.RECIPE.name: module.RECIPE for module in (universal, sr4zct_unet, tvsrn_warm)}
+_MODULES = (universal, sr4zct_unet, tvsrn_warm, cthnet_warm, saint_warm, resvox_warm, mpunet_warm, davsr_warm)
+RECIPES = {module.RECIPE.name: module.RECIPE for module in _MODULES}
