@@ -25,8 +25,8 @@ from .monitor import Monitor
 _SLAB_BYTES, _CHUNK = 8 << 20, 256
 # Share of the values that may be left out of a product: 0.01 HU.
 _LEFT_OUT = 1e-6
-# OpenBLAS, which NumPy brings, computes products up to this size in the thread that asks. Larger ones it gives
-# to threads of its own, for which the threads here would wait in turn.
+# NumPy's OpenBLAS computes products up to this size in the thread that asks. Larger ones are shared between
+# threads of its own, for which the threads here would wait in turn.
 _BLOCK_ROWS, _LARGEST_PRODUCT = 32, 1 << 18
 
 
@@ -95,7 +95,7 @@ def _banded(matrix: np.ndarray) -> list[tuple[slice, slice, np.ndarray]]:
     while True:
         firsts = range(0, len(matrix), rows)
         blocks = [_without_zeros(matrix, slice(first, first + rows)) for first in firsts]
-        if rows == 1 or max(part.size for _, _, part in blocks) * _CHUNK <= _LARGEST_PRODUCT:
+        if rows == 1 or all(part.size * _CHUNK <= _LARGEST_PRODUCT for _, _, part in blocks):
             return blocks
         rows //= 2
 

@@ -73,7 +73,7 @@ def test_a_gpu_without_memory_for_the_smallest_tiles_hands_over_to_the_cpu(monke
     runner.device = torch.device("meta")  # stands for a GPU: anything that is not the CPU
     runner.shrink("injected", 1, 96, divisible=True)
     assert runner.device.type == "cpu"
-    assert "CPU" in said[-1]
+    assert "CPU" in lines[-1]
     assert runner(np.zeros((1, 4, 96, 96), np.float32)).shape == (1, 10, 96, 96)
 
 
@@ -85,7 +85,7 @@ def test_a_gpu_without_memory_for_the_weights_hands_over_to_the_cpu(monkeypatch)
     monkeypatch.setattr(runners, "resolve_device", lambda name: torch.device("meta"))
     said = []
     runner = Runner(Heavy(10_000), WINDOW, ENTRY, "cuda", monitor=Monitor(say=said.append))
-    assert "no memory for the weights" in said[0]
+    assert "not enough memory on meta for the weights" in said[0]
     assert runner(np.zeros((1, 4, 96, 96), np.float32)).shape == (1, 10, 96, 96)
 
 
@@ -211,7 +211,7 @@ def test_float32_allows_no_tf32_and_leaves_the_setting_as_it_was():
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     try:
         Runner(Watching(), WINDOW, ENTRY, "cpu")(np.zeros((1, 4, 8, 8), np.float32))
-        assert seen == [(False, False)]
+        assert tf32 == [(False, False)]
         assert torch.backends.cuda.matmul.allow_tf32
     finally:
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before

@@ -92,7 +92,7 @@ class Place:
 
     def retreat(self) -> None:
         """Move all volumes to the CPU."""
-        self.monitor.note(f"{self.device} has no memory for the volumes: going on on the CPU")
+        self.monitor.note(f"not enough memory on {self.device} for the volumes: continuing on the CPU")
         self.device = None
         for name in self.volumes:
             self.volumes[name] = to_array(self.volumes[name])

@@ -106,7 +106,7 @@ class Runner:
         """
         tensor = self._on_device(tiles)[:, None]
         if self.precision == "auto":
-            self.precision = self._precise_enough(tensor[:1])
+            self.precision = self._choose_precision(tensor[:1])
         predicted = self._forward(tensor, self.precision)[:, 0].float()
         if not torch.isfinite(predicted).all():
             raise UserError(

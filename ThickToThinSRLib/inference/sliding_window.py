@@ -171,7 +171,7 @@ def predict(
     slices, height, width = thick.shape
     if out is None:
         out = np.zeros((window.factor * (slices - 1) + 1, height, width), np.float32)
-    # From the middle outwards: what a runner decides by its first tile, it decides by the body, not by air.
+    # The middle first: the runner chooses the precision on its first tile, which should show the body.
     depth = middle_first(depth_placements(slices, window, tiling))
     done = 0
     while done < len(depth):
@@ -183,8 +183,8 @@ def predict(
 
         predictions = predict_blocks(blocks, window, tiling, runner, on_tile)
         for placement, prediction in zip(group, predictions, strict=True):
-            used = prediction[placement.offset : placement.offset + len(placement.weights)]
-            share = beside(placement.weights[:, None, None], out)
+            used = prediction[placement.offset : placement.offset + len(placement.shares)]
+            share = beside(placement.shares[:, None, None], out)
             out[placement.target] += share * beside(used, out)
         done += len(group)
     return out
@@ -198,7 +198,7 @@ def predict_blocks(
     on_tile: Callable[[int, int], None],
     region: tuple[slice, slice] | None = None,
 ) -> Any:
-    """What a network predicts from windows over whole slices, tile by tile.
+    """Predict all outputs of some windows over whole slices, tile by tile.
 
     Parameters
     ----------
@@ -264,9 +264,9 @@ def _tile(blocks: Any, placements: tuple[WindowPlacement, WindowPlacement], regi
 def _fade_in(prediction: Any, predicted: Any, row: WindowPlacement, column: WindowPlacement) -> None:
     """Add a tile's share of the predictions of some windows, in place."""
     used = predicted[
-        :, :, row.offset : row.offset + len(row.weights), column.offset : column.offset + len(column.weights)
+        :, :, row.offset : row.offset + len(row.shares), column.offset : column.offset + len(column.shares)
     ]
-    share = beside(row.weights[:, None] * column.weights, prediction)
+    share = beside(row.shares[:, None] * column.shares, prediction)
     prediction[:, :, row.target, column.target] += share * beside(used, prediction)
 
 

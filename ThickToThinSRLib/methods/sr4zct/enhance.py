@@ -165,7 +165,7 @@ def _corrected(
         size, step = thick.shape[across], runner.at_once(count * thick.shape[3 - across])
         groups = [slice(first, min(first + step, size)) for first in range(0, size, step)]
         done = 0
-        # The middle first: what a runner decides by its first plane, it decides by the body, not by air.
+        # The middle first: the runner chooses the precision on its first plane, which should show the body.
         for planes in middle_first(groups):
             monitor.check()
             where = (slice(None),) * across + (planes,)

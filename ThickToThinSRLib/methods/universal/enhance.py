@@ -118,7 +118,7 @@ def _interpolated(thick: np.ndarray, request: Request, runner: Runner, monitor: 
 def _correct(place: Place, body: Body, request: Request, runner: Runner, monitor: Monitor) -> None:
     """Add the network's correction to "thin", in place."""
     slices, rows, columns = place.volumes["thick"].shape
-    # The middle first: what a runner decides by its first tile, it decides by the body, not by air.
+    # The middle first: the runner chooses the precision on its first tile, which should show the body.
     order, done = middle_first(list(range(slices))), 0
     while done < slices:
         group = order[done : done + runner.at_once(rows * columns)]
