@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from ThickToThinSRLib.errors import UserError
+from ThickToThinSRLib.inference import devices
 from ThickToThinSRLib.inference import runner as runners
 from ThickToThinSRLib.inference.devices import resolve_device
 from ThickToThinSRLib.inference.runner import Runner
@@ -200,21 +201,27 @@ def test_on_a_cpu_auto_precision_is_float32_and_lower_ones_are_obeyed():
 
 
 def test_float32_allows_no_tf32_and_leaves_the_setting_as_it_was():
-    tf32 = []
+    seen = []
+
+    def settings() -> list:
+        return [getattr(*switch) for switch in devices._tf32_switches()]
 
     class Watching(torch.nn.Module):
         def forward(self, x):
-            tf32.append((torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32))
+            seen.append(settings())
             return x
 
-    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    before = settings()
     try:
+        devices.set_tf32(True)
+        allowed = settings()
         Runner(Watching(), WINDOW, ENTRY, "cpu")(np.zeros((1, 4, 8, 8), np.float32))
-        assert tf32 == [(False, False)]
-        assert torch.backends.cuda.matmul.allow_tf32
+        assert settings() == allowed
+        devices.set_tf32(False)
+        assert seen == [settings()] != [allowed]
     finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+        for switch, value in zip(devices._tf32_switches(), before, strict=True):
+            setattr(*switch, value)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

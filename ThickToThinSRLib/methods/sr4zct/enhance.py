@@ -19,7 +19,7 @@ from ...arrays import as_float, beside
 from ...consistency import ConsistentInterpolation
 from ...errors import UserError
 from ...inference.conditioned import ConditionedNetwork
-from ...inference.devices import arithmetic, native_bfloat16, resolve_device
+from ...inference.devices import arithmetic, multiplies_bfloat16, resolve_device
 from ...inference.place import Place
 from ...inference.runner import Runner
 from ...inference.sliding_window import middle_first, predict_blocks
@@ -113,9 +113,7 @@ def _adapt(
     """Adapt `network` in place to the scan; returns facts for the provenance."""
     device = resolve_device(request.settings.device)
     network.to(device, memory_format=torch.channels_last)
-    half = device.type == "cuda"
-    if device.type == "cpu":
-        half = NETWORKS[network.name].halve_on_cpu and native_bfloat16()
+    half = multiplies_bfloat16(device) and (device.type == "cuda" or NETWORKS[network.name].halve_on_cpu)
     precision = "bfloat16" if half and request.settings.precision in ("auto", "bfloat16") else "float32"
     pairs = PlanePairs(
         volume.slices_first(request.axis),
