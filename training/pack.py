@@ -46,8 +46,8 @@ def pack(scans: list[Scan], target: Path, mebibytes: float, step: int = _LARGEST
     Returns
     -------
     list of dict
-        For each scan its ``name``, ``shape``, ``spacing`` and by how many HU its voxels were changed: ``mean``
-        and ``largest``.
+        For each scan its ``name``, ``shape``, ``spacing`` and the HU by which its voxels were changed:
+        ``mean`` and ``largest``.
 
     Raises
     ------

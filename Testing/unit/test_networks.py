@@ -99,7 +99,7 @@ def test_an_error_in_a_thread_reaches_the_caller(monkeypatch):
     def fail(*_):
         raise MemoryError("no memory")
 
-    monkeypatch.setattr("ThickToThinSRLib.networks.swin._attend", fail)
+    monkeypatch.setattr("ThickToThinSRLib.networks.swin.attend", fail)
     torch.set_num_threads(2)
     with torch.no_grad(), pytest.raises(MemoryError):
         module(image(module, 1, 64, 64))

@@ -46,7 +46,7 @@ AnyScan = TypeVar("AnyScan", bound=_Weighted)
 
 
 def scan_paths(folder: Path, leave_out: Sequence[str] = (), dicom: bool = False) -> list[Path]:
-    """Volume files (.nii.gz) and unpacked scans (.npz) of a folder, and with `dicom` also its folders (DICOM series), by name.
+    """Scans in a folder, by name: .nii.gz, .npz (of training.pack) and, with `dicom`, folders of a series.
 
     Parameters
     ----------
