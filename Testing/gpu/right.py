@@ -13,7 +13,7 @@ import torch
 from ThickToThinSRLib.inference.devices import arithmetic, free_memory
 from ThickToThinSRLib.inference.runner import Runner
 from ThickToThinSRLib.inference.sliding_window import predict
-from ThickToThinSRLib.intensity import HU_WINDOW
+from ThickToThinSRLib.intensity import HU_WINDOW, to_unit
 from ThickToThinSRLib.monitor import Monitor
 from ThickToThinSRLib.networks.registry import NETWORKS, build
 from ThickToThinSRLib.weights.authors_file import read_authors
@@ -23,6 +23,8 @@ from .scans import FIXED, WITH_WEIGHTS, body, network_of, run
 
 ARRAYS = Path(__file__).resolve().parents[1] / "parity" / "arrays"
 _HU = HU_WINDOW[1] - HU_WINDOW[0]
+# What half precision may change on average: some units of its last bit at 3072 HU.
+_HALF_HU = {"bfloat16": 15.0, "float16": 2.0}
 _TRANSFORMERS = ("tvsrn", "cthnet", "saint")
 
 Step = tuple[str, Callable[[], None]]
@@ -74,7 +76,8 @@ def half_precision(report: Report, name: str, device: torch.device, side: int) -
     for precision in ("bfloat16", "float16") if device.type == "cuda" else ("bfloat16",):
         found, gradient = _with_gradient(network, x, precision)
         hu = float((found - exact).abs().mean()) * _HU
-        report.add("right", f"{name}, {precision}, mean difference from float32", f"{hu:.2f} HU", hu < 5)
+        passed = hu < _HALF_HU[precision]
+        report.add("right", f"{name}, {precision}, mean difference from float32", f"{hu:.2f} HU", passed)
         near = float(torch.nn.functional.cosine_similarity(gradient, exact_gradient, dim=0))
         finite = bool(torch.isfinite(gradient).all())
         report.add("right", f"{name}, {precision}, gradient's cosine", f"{near:.4f}", finite and near > 0.9)
@@ -119,9 +122,10 @@ def _hog(device: torch.device) -> torch.Tensor:
 
 
 def _input(name: str, side: int) -> torch.Tensor:
-    window = NETWORKS[name].window()
-    generator = torch.Generator().manual_seed(0)
-    return torch.rand(1, 1, window.depth, side, side, generator=generator)
+    """A crop of a body, on [0, 1]."""
+    thick = to_unit(body(NETWORKS[name].window().depth, 2 * side).voxels.astype(np.float32))
+    middle = slice(side // 2, side // 2 + side)
+    return torch.from_numpy(thick[:, middle, middle].clip(0, 1))[None, None]
 
 
 def _output(network: torch.nn.Module, x: torch.Tensor, precision: str) -> torch.Tensor:
