@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -158,6 +160,7 @@ def enhance_volume(
         plan.hu.slices_first(plan.request.axis),
         plan.request.acquisition,
         plan.request.target_spacing,
+        _where(monitor.facts.get("device", "cpu")),
     )
     if plan.scale == "unit":
         thin = _to_unit_in_place(thin, volume.voxels.dtype)
@@ -178,6 +181,15 @@ def enhance_volume(
         "seconds": round(time.monotonic() - started, 2),
     }
     return thin, report
+
+
+def _where(device: str) -> Callable[[np.ndarray], Any]:
+    """From an array to where consistency is measured: as tensor on the GPU that ran the network."""
+    if not device.startswith("cuda"):
+        return np.asarray
+    import torch
+
+    return lambda array: torch.from_numpy(array).to(device)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,9 @@ from . import fast, right
 from .learn import RECIPE_OF, learn
 from .report import Report, TimeUp
 
+# Of learning, where every step is done in small.
+_DRY_SECONDS = 9.0
+
 
 def main() -> int:
     options = _parsed()
@@ -34,7 +37,8 @@ def main() -> int:
                 for name, work in part.steps(report, device, options.dry_run):
                     report.attempt(section, name, work)
         if "learn" in options.parts and options.data is not None:
-            learn(report, device, options.data, options.shares, options.weights)
+            seconds = _DRY_SECONDS if options.dry_run else report.left()
+            learn(report, device, options.data, options.shares, options.weights, seconds)
     except TimeUp:
         report.say("the time is up")
     except KeyboardInterrupt:

@@ -24,9 +24,14 @@ _LARGEST_GRADIENT = 1.0
 
 
 def learn(
-    report: Report, device: torch.device, data: Path, shares: dict[str, float], given: dict[str, Path]
+    report: Report,
+    device: torch.device,
+    data: Path,
+    shares: dict[str, float],
+    given: dict[str, Path],
+    seconds: float,
 ) -> None:
-    """Train each recipe for its share of the seconds that are left.
+    """Train each recipe for its share of some seconds.
 
     Parameters
     ----------
@@ -42,10 +47,10 @@ def learn(
         names = unpack(data, Path(folder))
         report.add("learn", f"unpacking {len(names)} scans", f"{time.monotonic() - started:.1f} s")
         whole, used = sum(shares.values()), 0.0
-        beginning, left = time.monotonic(), report.left()
+        beginning, seconds = time.monotonic(), min(seconds, report.left())
         for name, share in shares.items():
             used += share
-            until = beginning + left * used / whole
+            until = beginning + seconds * used / whole
             report.attempt(
                 "learn",
                 name,

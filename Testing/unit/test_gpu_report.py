@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
 from Testing.gpu import __main__ as command
 from Testing.gpu import fast, learn, right
 from Testing.gpu.report import Report, TimeUp
+from Testing.shared_data import CHECKOUT
+from ThickToThinSRLib.weights.checkpoint import Weights
+from training.bundled.scans import Scan
+from training.pack import pack
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -75,3 +81,24 @@ def test_a_step_that_notices_the_end_says_so(tmp_path):
     with pytest.raises(TimeUp):
         report.attempt("right", "cut", ends)
     assert json.loads((tmp_path / "report.json").read_text())["rows"][0]["value"] == "the time was up"
+
+
+def test_a_dry_run_does_every_step(tmp_path):
+    generator = np.random.default_rng(0)
+    voxels = np.where(
+        np.hypot(*np.ogrid[-60:60, -60:60]) < 50, generator.normal(0, 60, (60, 120, 120)), -1000
+    )
+    pack([Scan("CT0", voxels, (1.0, 0.8, 0.8))], tmp_path / "data.zip", 20.0)
+    command = [sys.executable, "-m", "Testing.gpu", "--dry-run", "--output", str(tmp_path / "out")]
+    done = subprocess.run(
+        [*command, "--data", str(tmp_path / "data.zip")], cwd=CHECKOUT, capture_output=True, text=True
+    )
+    rows = json.loads((tmp_path / "out" / "report.json").read_text())["rows"]
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {row["section"] for row in rows} == {"right", "fast", "learn"}
+    trained = {path.name for path in (tmp_path / "out").glob("*.safetensors")}
+    assert {"tvsrn_warm.safetensors", "cthnet_warm.safetensors", "universal.safetensors"} == trained
+    assert Weights.open(tmp_path / "out" / "universal.safetensors").load() is not None
+    files = list((tmp_path / "out").iterdir())
+    assert len(files) <= 8
+    assert max(path.stat().st_size for path in files) < 16 * 2**20
