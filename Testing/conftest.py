@@ -22,6 +22,12 @@ def pytest_configure():
 
 
 @pytest.fixture
+def no_bundled_weights(monkeypatch):
+    """An installation from which the weights are missing."""
+    monkeypatch.setattr("ThickToThinSRLib.weights.bundled._index", dict)
+
+
+@pytest.fixture
 def one_thread():
     """Use one thread: on busy cores, threads that wait for each other make small operations much slower."""
     import torch

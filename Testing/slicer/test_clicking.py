@@ -94,7 +94,7 @@ def test_no_label_is_cut_after_a_change_of_method_width_or_status(slicer, panel,
     assert_no_label_is_cut(slicer, panel)
 
 
-def test_the_button_is_off_with_the_reason_until_it_can_work(slicer, panel):
+def test_the_button_is_off_with_the_reason_until_it_can_work(slicer, panel, no_bundled_weights):
     assert not panel.ui.enhanceButton.enabled
     assert panel.ui.enhanceButton.toolTip == "Choose an input volume"
     panel._parameterNode.inputVolume = add_volume(slicer, ct_voxels())

@@ -296,12 +296,16 @@ def test_a_python_that_cannot_be_started_is_named(slicer, logic, node, monkeypat
     assert is_clean(slicer)
 
 
+def test_a_method_without_weights_is_explained_before_anything_runs(logic, node, no_bundled_weights):
+    why = logic.obstacle(inputNode=node, outputNode=None, method="cthnet", checkpoint=None, spacing=1.0)
+    assert "cthnet needs weights" in why
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
         ({"inputNode": None}, "Choose an input volume"),
         ({"outputNode": "input"}, "choose another output volume"),
-        ({"method": "cthnet"}, "cthnet needs weights"),
         ({"method": "tvsrn", "checkpoint": "/nowhere/weights.safetensors"}, "no such file"),
         ({"method": "magic"}, "'magic' is not one of"),
         ({"spacing": 6.0}, "6 mm is coarser than the input's 5 mm"),

@@ -199,6 +199,6 @@ def test_an_error_in_the_callers_progress_ends_the_worker(files):
 
 def test_options_that_an_error_names_can_be_named_in_the_callers_words(files):
     with pytest.raises(UserError) as caught:
-        run(worker_for(files, "chest", method="cthnet"))
-    assert caught.value.worded(str.upper).startswith("method cthnet needs weights: give CHECKPOINT FILE")
+        run(worker_for(files, "chest", method="consistent", minutes=1.0))
+    assert caught.value.worded(str.upper).startswith("method consistent has no MINUTES")
     assert "--" not in str(caught.value)

@@ -228,7 +228,6 @@ def test_one_checkpoint_is_measured_on_the_cases_that_can_be(prepared, finished,
     ("options", "words"),
     [
         (["--checkpoint", "absent.safetensors"], "absent.safetensors"),
-        (["--method", "cthnet"], "needs weights"),
         (["--method", "interpolation", "--epochs", "2"], "--epochs: none of the chosen systems takes it"),
         (["--network", "msd"], "--network: none of the chosen systems takes it; sr4zct would"),
         (["--method", "interpolation", "interpolation"], "a system is named twice"),

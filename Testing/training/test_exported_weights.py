@@ -60,7 +60,7 @@ def test_models_offers_weights_after_they_were_added(finished, tmp_path, monkeyp
 
 
 def test_a_method_takes_the_weights_that_were_added_for_it_unless_there_are_several(
-    finished, tmp_path, monkeypatch, capfd
+    finished, tmp_path, monkeypatch, capfd, no_bundled_weights
 ):
     kept = tmp_path / "kept"
     monkeypatch.setenv("THICKTOTHIN_WEIGHTS", str(kept))

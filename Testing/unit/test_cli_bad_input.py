@@ -178,7 +178,7 @@ def test_a_series_of_a_file_makes_no_sense(refused, thick, target):
         ("--thickness", ["0", "-1", "nan", "inf", "thick", "1e-9", "1e-320", "5000", "1e9"]),
         ("--axis", ["3", "-1", "1.5", "k"]),
         ("--device", ["cuda:x", "cuda:", "gpu", "", "cuda:99"]),
-        ("--method", ["magic", "new\nline", "cthnet"]),
+        ("--method", ["magic", "new\nline", "CTHNet"]),
         ("--tiling", ["none"]),
         ("--intensity", ["x"]),
         ("--precision", ["float8"]),

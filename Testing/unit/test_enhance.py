@@ -141,10 +141,15 @@ def test_a_checkpoint_alone_implies_its_method_and_a_mismatch_is_an_error(checkp
     for method in ("cthnet", "interpolation"):
         with pytest.raises(UserError, match="holds weights of tvsrn, not of"):
             choose_method(method, checkpoint)
-    with pytest.raises(UserError, match="needs weights"):
-        choose_method("cthnet", None)
     with pytest.raises(UserError, match="is not one of"):
         choose_method("magic", None)
+
+
+def test_a_method_whose_weights_are_missing_says_how_to_get_them(no_bundled_weights):
+    for method in ("universal", "cthnet"):
+        with pytest.raises(UserError, match="needs weights"):
+            choose_method(method, None)
+    assert choose_method("consistent", None) == ("consistent", None)
 
 
 def test_every_network_of_the_registry_is_a_method():

@@ -56,6 +56,9 @@ class Method:
         return self.network is not None or bool(self.options)
 
 
+# Of methods after a paper, whose published weights may differ in quality.
+_OURS = "its weights come with the program: a training of this project, not the published one"
+
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
@@ -87,38 +90,37 @@ METHODS: dict[str, Method] = {
         ),
         Method(
             "tvsrn",
-            "TVSRN, transformer of the RPLHR-CT paper, for 5 mm slices; its weights come with the program: "
-            "a training of this project, not the published one",
+            f"TVSRN, transformer of the RPLHR-CT paper, for 5 mm slices; {_OURS}",
             "fixed_factor",
             network="tvsrn",
         ),
         Method(
             "cthnet",
-            "CTH-Net, a three-dimensional network of transformer and convolutions; needs weights",
+            f"CTH-Net, a network of transformer and three-dimensional convolutions, for 5 mm slices; {_OURS}",
             "fixed_factor",
             network="cthnet",
         ),
         Method(
             "saint",
-            "SAINT, interpolation of sagittal and coronal planes and fusion, any whole factor; needs weights",
+            f"SAINT, interpolation of sagittal and coronal planes and fusion, any whole factor; {_OURS}",
             "saint",
             network="saint",
         ),
         Method(
             "resvox",
-            "ResVox, a residual voxel network; needs weights",
+            f"ResVox, a residual voxel network, for 5 mm slices; {_OURS}",
             "fixed_factor",
             network="resvox",
         ),
         Method(
             "mpunet",
-            "MPU-Net, progressive upsampling; needs weights",
+            f"MPU-Net, progressive upsampling, for 5 mm slices; {_OURS}",
             "fixed_factor",
             network="mpunet",
         ),
         Method(
             "davsr",
-            "DA-VSR, which adapts to the axial slices of the scan before it predicts; needs weights",
+            f"DA-VSR, which adapts to the scan before it predicts, for 5 mm slices; {_OURS}",
             "davsr",
             network="davsr",
         ),
