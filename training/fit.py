@@ -193,7 +193,11 @@ class Fit:
         state = self.state
         with _weights_replaced(state.network, state.average):
             scores = validate(
-                state.network, self.job.splits["val"], self.settings.validation_crop, self.ranks
+                state.network,
+                self.job.splits["val"],
+                self.settings.validation_crop,
+                self.ranks,
+                str(self.one_step.precision).removeprefix("torch."),
             )
         check_finite("the validation's PSNR", scores["psnr"], state.step, ["validation"])
         picture = scores.pop("picture")
