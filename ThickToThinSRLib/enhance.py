@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -175,11 +177,10 @@ def enhance_volume(
     thin = METHODS[plan.method].enhance(plan.hu, plan.request, monitor)
     expected = None if settings.uncertainty is None else _write_expected_error(thin, plan, monitor)
     noise = _restore_noise(thin, plan, monitor) if settings.noise == "restore" else None
-    stacks = _stacks(thin, plan)
-    difference = consistency.measure(*stacks, plan.request.acquisition, plan.request.target_spacing)
-    unsupported = largest_unsupported(
-        *stacks, plan.request.acquisition, plan.request.target_spacing, _pixel(thin, plan)
-    )
+    stacks, spacing = _stacks(thin, plan), plan.request.target_spacing
+    where = _where(monitor.facts.get("device", "cpu"))
+    difference = consistency.measure(*stacks, plan.request.acquisition, spacing, where)
+    unsupported = largest_unsupported(*stacks, plan.request.acquisition, spacing, _pixel(thin, plan))
     if plan.scale == "unit":
         thin = _to_unit_in_place(thin, volume.voxels.dtype)
     if difference is not None:
@@ -202,6 +203,15 @@ def enhance_volume(
         "seconds": round(time.monotonic() - started, 2),
     }
     return thin, report
+
+
+def _where(device: str) -> Callable[[np.ndarray], Any]:
+    """From an array to where consistency is measured: as tensor on the GPU that ran the network."""
+    if not device.startswith("cuda"):
+        return np.asarray
+    import torch
+
+    return lambda array: torch.from_numpy(array).to(device)
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,10 @@ def begin(job: TrainingJob) -> Beginning:
     crops = _crops(settings, job.splits["train"], network.window)
     length = _length(settings, len(crops), job.ranks.world)
     optimizer = _OPTIMIZERS[settings.optimizer](
-        network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        network.parameters(),
+        lr=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        fused=job.ranks.device.type == "cuda",
     )
     half = arithmetic(settings.precision, job.ranks.device) == torch.float16
     state = TrainState(network, optimizer, torch.amp.GradScaler(job.ranks.device.type, enabled=half))

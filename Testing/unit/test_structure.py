@@ -15,7 +15,9 @@ from Testing.shared_data import CHECKOUT
 LIBRARY = CHECKOUT / "ThickToThinSRLib"
 # Files at the library's top level by the floor they stand on; folders are wings of that name.
 GROUND = {"errors", "__init__"}
-FOUNDATION = {"volume", "intensity", "interpolation", "acquisition", "consistency", "monitor", "settings"}
+FOUNDATION = {
+    "volume", "arrays", "intensity", "interpolation", "acquisition", "consistency", "monitor", "settings",
+}  # fmt: skip
 # What each wing may import besides itself, the foundation and the ground.
 ALLOWED = {
     "phantom": set(),
@@ -89,7 +91,7 @@ def wing(name: str) -> str:
 
 
 def test_the_top_level_stays_small():
-    assert len([path for path in LIBRARY.iterdir() if path.is_file()]) <= 12
+    assert len([path for path in LIBRARY.iterdir() if path.is_file()]) <= 13
 
 
 @pytest.mark.parametrize("name", modules())
