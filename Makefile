@@ -2,13 +2,14 @@
 #                               say what to look at and, for the phantom, how large the errors are
 # make test                     style check and all tests
 # make benchmark                speed and memory, printed as measured
+# make gpu [DATA=packed.zip]    on a machine with an NVIDIA card: check, measure, train for 8 minutes; all in gpu/
 
 PYTHON ?= python3
 SAMPLE := Resources/SampleData/ThoraxPhantom_5mm.nrrd
 INPUT ?= $(SAMPLE)
 RUN := .venv/bin/python
 
-.PHONY: demo test benchmark
+.PHONY: demo test benchmark gpu
 
 .venv/ready: requirements.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=...")'
@@ -35,3 +36,6 @@ test: .venv/ready
 benchmark: .venv/ready
 	$(RUN) -m Testing.benchmarks.networks
 	$(RUN) -m Testing.benchmarks.volumes
+
+gpu:
+	$(PYTHON) -m Testing.gpu --minutes 8 --output gpu $(if $(DATA),--data "$(DATA)")

@@ -1,4 +1,4 @@
-"""NIfTI-1 files with whatever header a test wants, written byte by byte."""
+"""NIfTI files of version 1 or 2 with whatever header a test wants, written byte by byte."""
 
 from __future__ import annotations
 
@@ -25,44 +25,56 @@ def field(affine=AFFINE, shape=SHAPE, dtype=np.int16) -> np.ndarray:
     return (lps @ FIELD + FIELD_OFFSET).round().astype(dtype).transpose(2, 1, 0)
 
 
-def write_nifti(path: Path, voxels=None, order: str = "<", **fields) -> Path:
+_FORMS = {
+    1: {
+        "sizeof": ("i", 0), "dim": ("8h", 40), "datatype": ("h", 70), "bitpix": ("h", 72),
+        "pixdim": ("8f", 76), "vox_offset": ("f", 108), "scaling": ("2f", 112), "units": ("B", 123),
+        "codes": ("2h", 252), "quaternion": ("3f", 256), "qoffset": ("3f", 268), "sform": ("12f", 280),
+        "magic": ("4s", 344),
+    },
+    2: {
+        "sizeof": ("i", 0), "magic": ("8s", 4), "datatype": ("h", 12), "bitpix": ("h", 14), "dim": ("8q", 16),
+        "pixdim": ("8d", 104), "vox_offset": ("q", 168), "scaling": ("2d", 176), "codes": ("2i", 344),
+        "quaternion": ("3d", 352), "qoffset": ("3d", 376), "sform": ("12d", 400), "units": ("i", 500),
+    },
+}  # fmt: skip
+_SIZES = {1: 348, 2: 540}
+_MAGIC = {1: (b"n+1\0", b"ni1\0"), 2: (b"n+2\0\r\n\x1a\n", b"ni2\0\r\n\x1a\n")}
+
+
+def write_nifti(path: Path, voxels=None, order: str = "<", version: int = 1, **fields) -> Path:
     """Write voxels (k, j, i) with a header whose `fields` differ from those of a good file.
 
     The suffix decides whether it is compressed; ``.hdr`` makes a pair.
     """
     voxels = field() if voxels is None else voxels
-    pair = path.suffix == ".hdr"
+    pair, size = ".hdr" in path.suffixes, _SIZES[version]
     values = {
-        "sizeof": 348,
+        "sizeof": size,
         "dim": (3, *voxels.shape[::-1], 1, 1, 1, 1),
         "datatype": {"u1": 2, "i2": 4, "i4": 8, "f4": 16, "f8": 64, "u2": 512}[voxels.dtype.str[1:]],
         "bitpix": 8 * voxels.dtype.itemsize,
         "pixdim": (1.0, *SPACING, 1, 1, 1, 1),
-        "vox_offset": 0.0 if pair else 352.0,
+        "vox_offset": 0 if pair else size + 4,
         "scaling": (1.0, 0.0),
         "units": 2,
         "codes": (1, 1),  # qform, sform
         "quaternion": HALF_TURN,
         "qoffset": tuple(AFFINE[:, 3]),
         "sform": tuple(AFFINE.ravel()),
-        "magic": b"ni1\0" if pair else b"n+1\0",
+        "magic": _MAGIC[version][pair],
         **fields,
     }
-    forms = {
-        "sizeof": ("i", 0), "dim": ("8h", 40), "datatype": ("h", 70), "bitpix": ("h", 72),
-        "pixdim": ("8f", 76), "vox_offset": ("f", 108), "scaling": ("2f", 112), "units": ("B", 123),
-        "codes": ("2h", 252), "quaternion": ("3f", 256), "qoffset": ("3f", 268), "sform": ("12f", 280),
-        "magic": ("4s", 344),
-    }  # fmt: skip
-    header = bytearray(352)
+    header = bytearray(size + 4)
     for name, value in values.items():
-        form, at = forms[name]
+        form, at = _FORMS[version][name]
         struct.pack_into(order + form, header, at, *(value if isinstance(value, tuple) else (value,)))
     data = voxels.astype(voxels.dtype.newbyteorder(order)).tobytes()
+    packed = (lambda raw: gzip.compress(raw, 1)) if path.suffix == ".gz" else bytes
     if pair:
-        path.with_suffix(".img").write_bytes(data)
-        path.write_bytes(header[:348])
+        image = path.with_name(path.name.replace(".hdr", ".img"))
+        image.write_bytes(packed(data))
+        path.write_bytes(packed(bytes(header[:size])))
     else:
-        whole = bytes(header) + data
-        path.write_bytes(gzip.compress(whole, 1) if path.suffix == ".gz" else whole)
+        path.write_bytes(packed(bytes(header) + data))
     return path

@@ -7,14 +7,16 @@ inconsistency is C = A x - y, in HU. Only thick slices whose whole profile lies 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from scipy.linalg import solveh_banded
 
 from .acquisition import Acquisition, sampling_matrix
-from .interpolation import slab_columns, slabs
-from .monitor import Monitor
+from .arrays import Constant, larger, smaller
+from .interpolation import SliceMap, by_chunks
 
 # Weight of smoothness relative to agreement in the consistent interpolation. A smaller weight follows the
 # input more closely but amplifies noise where slices overlap. Chosen on real chest CT (docs/results.md).
@@ -55,7 +57,11 @@ class Consistency:
 
 
 def measure(
-    thin: np.ndarray, thick: np.ndarray, acquisition: Acquisition, target_spacing: float
+    thin: np.ndarray,
+    thick: np.ndarray,
+    acquisition: Acquisition,
+    target_spacing: float,
+    place: Callable[[np.ndarray], Any] = np.asarray,
 ) -> Consistency | None:
     """Measure the inconsistency C = A x - y of thin slices with the thick slices they were made from.
 
@@ -67,6 +73,8 @@ def measure(
         Thickness, spacing and profile of the thick slices.
     target_spacing : float
         Spacing of the thin slices, mm.
+    place : callable
+        From a float32 array to where it is computed with: itself, or a tensor.
 
     Returns
     -------
@@ -84,12 +92,20 @@ def measure(
     for index in inside:
         used = np.flatnonzero(weights[index])
         block = thin[used[0] : used[-1] + 1].astype(np.float32)
-        simulated = np.tensordot(weights[index, used[0] : used[-1] + 1].astype(np.float32), block, axes=1)
-        error = np.abs(simulated - thick[index])
-        means.append(float(error.mean(dtype=np.float64)))
-        histogram += np.bincount(np.minimum(error.ravel() / width, bins - 1).astype(np.int64), minlength=bins)
+        share = place(weights[index : index + 1, used[0] : used[-1] + 1].astype(np.float32))
+        simulated = share @ place(block.reshape(len(block), -1))
+        error = abs(simulated - place(thick[index].astype(np.float32).reshape(1, -1)))[0]
+        means.append(float(error.mean()))
+        histogram += _counts((error / width).clip(0, bins - 1), bins)
     reached = np.searchsorted(np.cumsum(histogram), 0.999 * histogram.sum())
     return Consistency(float(np.mean(means)), float((reached + 1) * width), max(means), len(inside))
+
+
+def _counts(values: Any, bins: int) -> np.ndarray:
+    """How many values, an array or a tensor, have each whole part."""
+    if isinstance(values, np.ndarray):
+        return np.bincount(values.astype(np.int64), minlength=bins)
+    return values.long().bincount(minlength=bins).cpu().numpy()
 
 
 class ConsistentInterpolation:
@@ -125,27 +141,40 @@ class ConsistentInterpolation:
             # With a single thick slice the slope is undetermined. This small term makes it zero.
             + 1e-6 * first_differences.T @ first_differences
         )
-        self.weights = weights.astype(np.float32)
-        self.solution = _solve_banded(normal, weights.T).astype(np.float32)
+        self.weights = SliceMap(weights)
+        self.solution = SliceMap(_solve_banded(normal, weights.T))
         self.passes = _BOUND_PASSES if acquisition.overlap <= _BOUNDED_UP_TO_OVERLAP * spacing else 0
         positions = (first + np.arange(extended) * target_spacing) / spacing
         # A thin slice that lies exactly on a thick slice is bounded by both neighbours of it, so that the
         # result does not depend on the direction of the slice axis, nor on the last digits of a spacing.
-        self.below = np.clip(np.ceil(positions - 1 - _ON_A_SLICE).astype(int), 0, thick_slices - 1)
-        self.above = np.clip(np.floor(positions + 1 + _ON_A_SLICE).astype(int), 0, thick_slices - 1)
-        self.nearest = np.clip(np.rint(positions).astype(int), 0, thick_slices - 1)
+        last = thick_slices - 1
+        self.below = Constant(np.clip(np.ceil(positions - 1 - _ON_A_SLICE).astype(int), 0, last))
+        self.above = Constant(np.clip(np.floor(positions + 1 + _ON_A_SLICE).astype(int), 0, last))
+        self.nearest = Constant(np.clip(np.rint(positions).astype(int), 0, last))
 
-    def __call__(self, thick: np.ndarray) -> np.ndarray:
-        """Interpolate thick columns (M, pixels) to thin columns (N, pixels), float32, HU."""
-        thin = self.solution @ thick
+    def __call__(self, thick: Any) -> Any:
+        """Interpolate thick columns (M, pixels) to thin columns (N, pixels), float32, HU.
+
+        Tensors may have axes in front of these two.
+        """
+        kept = slice(self.margin, self.margin + self.thin_slices)
+        if isinstance(thick, np.ndarray):
+            return by_chunks(lambda columns: self._extended(columns)[kept], self.thin_slices, thick)
+        return self._extended(thick)[..., kept, :]
+
+    def _extended(self, thick: Any) -> Any:
+        """Thin slices in the volume and in the margins on either side of it."""
+        thin = self.solution(thick)
         if self.passes:
-            below, nearest, above = thick[self.below], thick[self.nearest], thick[self.above]
-            low = np.minimum(np.minimum(below, above), nearest)
-            high = np.maximum(np.maximum(below, above), nearest)
-            for _ in range(self.passes):
-                np.clip(thin, low, high, out=thin)
-                thin += self.solution @ (thick - self.weights @ thin)
-        return thin[self.margin : self.margin + self.thin_slices]
+            below, nearest, above = (
+                thick[..., index.like(thick), :] for index in (self.below, self.nearest, self.above)
+            )
+            low = smaller(smaller(below, above), nearest)
+            high = larger(larger(below, above), nearest)
+        for _ in range(self.passes):
+            thin = smaller(larger(thin, low), high)
+            thin += self.solution(thick - self.weights(thin))
+        return thin
 
 
 class ConsistencyProjection:
@@ -158,10 +187,11 @@ class ConsistencyProjection:
     """
 
     def __init__(self, acquisition: Acquisition, thick_slices: int, thin_slices: int, target_spacing: float):
-        self.inside = acquisition.inside(thick_slices, thin_slices, target_spacing)
-        weights = acquisition.matrix(thick_slices, thin_slices, target_spacing)[self.inside]
-        self.weights = weights.astype(np.float32)
-        self.correction = np.zeros((thin_slices, len(weights)), np.float32)
+        inside = acquisition.inside(thick_slices, thin_slices, target_spacing)
+        weights = acquisition.matrix(thick_slices, thin_slices, target_spacing)[inside]
+        self.counted = Constant(np.flatnonzero(inside))
+        self.weights = SliceMap(weights)
+        self.correction = SliceMap(np.zeros((thin_slices, len(weights))))
         if not len(weights):
             return
         left, gains, _ = np.linalg.svd(weights, full_matrices=False)
@@ -171,11 +201,16 @@ class ConsistencyProjection:
         roughness = ratio**3 * second.T @ second + np.eye(thin_slices) / ratio
         spread = _solve_banded(roughness, weights.T @ correctable)
         gain = correctable.T @ weights @ spread
-        self.correction = (spread @ np.linalg.solve(gain, correctable.T)).astype(np.float32)
+        self.correction = SliceMap(spread @ np.linalg.solve(gain, correctable.T))
 
-    def __call__(self, thin: np.ndarray, thick: np.ndarray) -> np.ndarray:
+    def __call__(self, thin: Any, thick: Any) -> Any:
         """Correct thin columns (N, pixels) with thick columns (M, pixels); float32, HU."""
-        return thin + self.correction @ (thick[self.inside] - self.weights @ thin)
+        if isinstance(thin, np.ndarray):
+            return by_chunks(self._corrected, len(thin), thin, thick)
+        return self._corrected(thin, thick)
+
+    def _corrected(self, thin: Any, thick: Any) -> Any:
+        return thin + self.correction(thick[self.counted.like(thick)] - self.weights(thin))
 
 
 def _solve_banded(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -187,29 +222,3 @@ def _solve_banded(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
     for offset in range(width + 1):
         bands[width - offset, offset:] = np.diagonal(matrix, offset)
     return solveh_banded(bands, right)
-
-
-def project_in_place(
-    thin: np.ndarray, thick: np.ndarray, acquisition: Acquisition, target_spacing: float, monitor: Monitor
-) -> None:
-    """Make thin slices (N, H, W) consistent with thick slices (M, H, W), one slab of rows at a time.
-
-    Parameters
-    ----------
-    thin : ndarray, float32
-        Thin slices in HU, overwritten.
-    monitor : Monitor
-        Is told the rows done after each slab.
-
-    Raises
-    ------
-    Cancelled
-        If the monitor is asked to stop, between two slabs.
-    """
-    count, rows, columns = thin.shape
-    project = ConsistencyProjection(acquisition, len(thick), count, target_spacing)
-    for band in slabs(count, rows, columns):
-        monitor.check()
-        solved = project(thin[:, band].reshape(count, -1), slab_columns(thick, band))
-        thin[:, band] = solved.reshape(count, -1, columns)
-        monitor.step("consistency", band.stop, rows)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +15,7 @@ from . import __version__, consistency
 from .acquisition import Acquisition
 from .errors import AlreadyThin, UserError
 from .inference.memory import check_result_fits
+from .inspection.body_part import is_chest
 from .inspection.warnings import find_warnings
 from .intensity import resolve_intensity, to_hu, to_unit
 from .io.dicom.derived_series import check_modality, wants_series
@@ -22,15 +25,22 @@ from .io.reading import read_input
 from .io.replacing import check_free, replacing
 from .io.results import check_target, write_result
 from .io.temporary import sweep, sweep_temporary_place
+from .io.volume_files import write_volume, written_suffix
 from .methods.choices import Thickness, check_options, choose_method, choose_spacing, choose_thickness
 from .methods.registry import METHODS
 from .methods.request import Request
 from .monitor import Monitor
 from .settings import Settings
-from .volume import Volume, cast, through_plane_axis
+from .trust.noise import restore_noise
+from .trust.support import largest_unsupported
+from .trust.uncertainty import expected_error, mean_by_tissue
+from .volume import Volume, cast, refined, through_plane_axis
 
-# Centimetres or metres taken for millimetres; no scan of a person has slices as far apart.
-_LARGEST_SPACING = 100.0
+# Metres or micrometres taken for millimetres; no scan of a person has voxels as large or as small.
+_SMALLEST_SPACING, _LARGEST_SPACING = 0.01, 100.0
+NOT_A_CHEST = (
+    "this scan does not look like a chest; the weights that come with the program learned from chests"
+)
 
 
 def enhance_file(
@@ -81,29 +91,39 @@ def enhance_file(
     weights_target, requested = settings.save_weights, settings.for_provenance()
     if weights_target is not None:
         check_free(weights_target, overwrite, source)
+    if settings.uncertainty is not None:
+        written_suffix(settings.uncertainty)
+        check_free(settings.uncertainty, overwrite, source)
+        if settings.uncertainty.resolve() == target.resolve():
+            raise UserError(f"{target}: {{uncertainty}} needs another name than the result", "uncertainty")
     try:
         volume = read_input(source, series, settings.nifti, monitor, repairs_of(settings))
         if wants_series(source, target):
             check_modality(volume.source.get("modality"), str(source))
-        # Adapted weights appear with the result or not at all.
+        # Adapted weights and expected errors appear with the result or not at all.
         with (
-            nullcontext()
-            if weights_target is None
-            else replacing(weights_target, ".safetensors") as temporary
+            _beside(weights_target, ".safetensors") as weights_file,
+            _beside(settings.uncertainty) as uncertainty,
         ):
-            thin, report = enhance_volume(
-                volume, replace(settings, save_weights=temporary), monitor, refuse_thin
-            )
+            given = replace(settings, save_weights=weights_file, uncertainty=uncertainty)
+            thin, report = enhance_volume(volume, given, monitor, refuse_thin)
             monitor.check()
             report = {"input": str(source), "output": str(target), "asked": requested, **report}
             if weights_target is not None:
                 report["adapted_weights"] = str(weights_target)
+            if settings.uncertainty is not None:
+                report["uncertainty"] = str(settings.uncertainty)
             write_result(thin, source, target, report, monitor)
     except MemoryError as error:
         raise UserError(
             f"{source}: not enough memory for the result; choose a larger {{spacing}}", "spacing"
         ) from error
     return report
+
+
+def _beside(path: Path | None, suffix: str | None = None):
+    """A temporary file that takes the place of `path`, if there is one; by default a volume file."""
+    return nullcontext() if path is None else replacing(path, suffix or written_suffix(path))
 
 
 def repairs_of(settings: Settings) -> Repairs:
@@ -152,13 +172,15 @@ def enhance_volume(
     training_range = weights.card.get("trained", {}) if weights else None
     for warning in find_warnings(plan.hu, plan.scale, plan.request.acquisition, training_range):
         monitor.warn(warning)
+    if weights is not None and not is_chest(plan.hu, plan.request.axis):
+        monitor.note(NOT_A_CHEST)
     thin = METHODS[plan.method].enhance(plan.hu, plan.request, monitor)
-    difference = consistency.measure(
-        thin.slices_first(plan.request.axis),
-        plan.hu.slices_first(plan.request.axis),
-        plan.request.acquisition,
-        plan.request.target_spacing,
-    )
+    expected = None if settings.uncertainty is None else _write_expected_error(thin, plan, monitor)
+    noise = _restore_noise(thin, plan, monitor) if settings.noise == "restore" else None
+    stacks, spacing = _stacks(thin, plan), plan.request.target_spacing
+    where = _where(monitor.facts.get("device", "cpu"))
+    difference = consistency.measure(*stacks, plan.request.acquisition, spacing, where)
+    unsupported = largest_unsupported(*stacks, plan.request.acquisition, spacing, _pixel(thin, plan))
     if plan.scale == "unit":
         thin = _to_unit_in_place(thin, volume.voxels.dtype)
     if difference is not None:
@@ -172,12 +194,24 @@ def enhance_volume(
         "precision": monitor.facts.get("precision"),
         "straightening": volume.source.get("straightening"),
         "adaptation": monitor.facts.get("adaptation"),
+        "expected_error_hu": expected,
+        "synthetic_noise": noise,
+        "largest_unsupported": unsupported and unsupported.as_dict(),
         "consistency_hu": difference and difference.as_dict(),
         "warnings": monitor.warnings,
         "notes": monitor.notes,
         "seconds": round(time.monotonic() - started, 2),
     }
     return thin, report
+
+
+def _where(device: str) -> Callable[[np.ndarray], Any]:
+    """From an array to where consistency is measured: as tensor on the GPU that ran the network."""
+    if not device.startswith("cuda"):
+        return np.asarray
+    import torch
+
+    return lambda array: torch.from_numpy(array).to(device)
 
 
 @dataclass(frozen=True)
@@ -295,9 +329,9 @@ def plan_for(
 def _check_slices(volume: Volume, axis: int) -> None:
     """Refuse what is no stack of slices of a person: a single one, or lengths in a wrong unit."""
     name, spacing = volume.source.get("name", "the input"), volume.spacing
-    if max(spacing) > _LARGEST_SPACING:
+    if not all(_SMALLEST_SPACING <= value <= _LARGEST_SPACING for value in spacing):
         what = f"slices every {spacing[axis]:g} mm"
-        if spacing[axis] <= _LARGEST_SPACING:
+        if _SMALLEST_SPACING <= spacing[axis] <= _LARGEST_SPACING:
             what = f"voxels of {' x '.join(f'{value:g}' for value in spacing)} mm"
         raise UserError(f"{name}: {what}: the unit or the spacing in its header is wrong; mend it there")
     count = volume.voxels.shape[2 - axis]
@@ -351,6 +385,47 @@ def describe_input(volume: Volume, understood: Understood) -> str:
         f"{understood.thickness.acquisition.thickness:g} mm ({understood.thickness.source}), intensity "
         f"{'HU' if understood.scale == 'hu' else '[0, 1]'}"
     )
+
+
+def _stacks(thin: Volume, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
+    """Slices of result and input, in HU."""
+    return thin.slices_first(plan.request.axis), plan.hu.slices_first(plan.request.axis)
+
+
+def _pixel(thin: Volume, plan: Plan) -> float:
+    return float(np.mean([spacing for axis, spacing in enumerate(thin.spacing) if axis != plan.request.axis]))
+
+
+def _write_expected_error(thin: Volume, plan: Plan, monitor: Monitor) -> dict:
+    """Write the expected error of each voxel; its mean by tissue, for the provenance."""
+    request = plan.request
+    slices, thick = _stacks(thin, plan)
+    error = expected_error(slices, thick, request.acquisition, request.target_spacing, plan.method, monitor)
+    means = mean_by_tissue(error, slices)
+    write_volume(refined(plan.hu, request.axis, request.target_spacing, error), request.settings.uncertainty)
+    told = ", ".join(f"{tissue} {mean:g} HU" for tissue, mean in means.items())
+    monitor.say(f"expected error: {told}")
+    return means
+
+
+def _restore_noise(thin: Volume, plan: Plan, monitor: Monitor) -> dict | None:
+    """Add the noise of thin slices to `thin`, in place; what was added, for the provenance."""
+    request = plan.request
+    restored = restore_noise(
+        *_stacks(thin, plan),
+        request.acquisition,
+        request.target_spacing,
+        request.settings.noise_seed,
+        monitor,
+    )
+    if restored is None:
+        monitor.warn("no noise was added: there is no smooth tissue in which to measure the input's noise")
+        return None
+    monitor.note(
+        f"noise synthesised (seed {restored.seed}): the input's is {restored.thick_hu:g} HU, that of thin "
+        f"slices {restored.thin_hu:g} HU; {restored.added_hu:g} HU were added"
+    )
+    return asdict(restored)
 
 
 def _to_unit_in_place(thin: Volume, dtype: np.dtype) -> Volume:

@@ -54,7 +54,11 @@ def resolve_intensity(choice: str, voxels: np.ndarray) -> str:
     return detect_intensity(voxels) if choice == "auto" else choice
 
 
-def outside_window(hu: np.ndarray) -> np.ndarray:
-    """Weight of the interpolated input: 0 inside the networks' window, rising to 1 over 64 HU outside it."""
+def outside_window(hu):
+    """Weight of the interpolated input: 0 inside the networks' window, rising to 1 over 64 HU outside it.
+
+    Arrays or tensors.
+    """
     low, high = HU_WINDOW
-    return np.clip(np.maximum(low - hu, hu - high) / _BAND, 0.0, 1.0)
+    beyond = abs(hu - (low + high) / 2) - (high - low) / 2
+    return (beyond / _BAND).clip(0.0, 1.0)

@@ -7,6 +7,7 @@ parameters of the Slicer module's Logic, and the options that the provenance rec
 from __future__ import annotations
 
 import math
+import numbers
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
@@ -23,6 +24,7 @@ PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 NIFTI_FORMS = ("sform", "qform")
 PLANES = ("both", "coronal", "sagittal")
 ADAPTED_NETWORKS = ("unet", "msd")
+NOISES = ("keep", "restore")
 _ON_OFF = {"on": True, "off": False}
 
 
@@ -106,6 +108,29 @@ class Settings:
         f"{DEFAULT_METHOD}); described below",
         group="result",
         metavar="NAME",
+    )
+    noise: str = _option(
+        "keep",
+        help="restore: add synthetic noise, as strong as that of thin slices, for measures that count voxels "
+        "below a threshold; averaged over the slice thickness it vanishes (default: keep)",
+        group="result",
+        choices=NOISES,
+    )
+    noise_seed: int = _option(
+        0,
+        help="with --noise restore: the same number gives the same noise (default 0)",
+        group="result",
+        parse=int,
+        metavar="N",
+    )
+    uncertainty: Path | None = _option(
+        help="write the expected absolute error of each voxel in HU to this volume file",
+        group="result",
+        parse=_path,
+        metavar="FILE",
+        methods=("consistent", "universal"),
+        in_result=False,
+        for_many=False,
     )
     thickness: float | str | None = _option(
         help="slice thickness; larger than the spacing if slices overlap; estimate: measure it in the scan, "
@@ -213,10 +238,12 @@ class Settings:
 
     def __post_init__(self):
         for name, option in OPTIONS.items():
-            _check_value(name, getattr(self, name), option)
+            object.__setattr__(self, name, _checked(name, getattr(self, name), option))
         for one, other in (("spacing", "factor"), ("minutes", "epochs")):
             if None not in (getattr(self, one), getattr(self, other)):
                 raise UserError(f"give either {{{one}}} or {{{other}}}, not both", one, other)
+        if self.noise_seed < 0:
+            raise UserError(f"{{noise_seed}} must be 0 or larger, not {self.noise_seed}", "noise_seed")
         if self.save_weights is not None and self.save_weights.suffix != ".safetensors":
             raise UserError(f"{self.save_weights}: the name of a weights file must end in .safetensors")
 
@@ -242,22 +269,37 @@ class Settings:
         }
 
 
-def _check_value(name: str, value: Any, option: Option) -> None:
-    """Raise UserError for a value that is not allowed."""
-    if value is None:
-        return
-    if isinstance(Settings.__dataclass_fields__[name].default, bool):
-        if not isinstance(value, bool):
-            raise UserError(f"{{{name}}} must be True or False, not {value!r}", name)
+def _checked(name: str, value: Any, option: Option) -> Any:
+    """The value in its own type; UserError if it is not allowed."""
+    default = Settings.__dataclass_fields__[name].default
+    if value is None and default is None:
+        return value
+    fault = None
+    if isinstance(default, bool):
+        fault = None if isinstance(value, bool) else "True or False"
     elif option.choices is not None:
-        if value not in option.choices:
-            raise UserError(f"{{{name}}} must be one of {', '.join(option.choices)}, not {value!r}", name)
-    elif (
-        option.group == "adaptation"
-        and option.parse in (int, float)
-        and not (math.isfinite(value) and value >= 0)
-    ):
+        fault = None if value in option.choices else f"one of {', '.join(option.choices)}"
+    elif option.parse in (int, float, _thickness):
+        return _checked_number(name, value, option)
+    elif option.parse is _path:
+        fault = None if isinstance(value, (str, os.PathLike)) and str(value) else "the path of a file"
+    elif not isinstance(value, str):
+        fault = "a text"
+    if fault is not None:
+        raise UserError(f"{{{name}}} must be {fault}, not {value!r}", name)
+    return Path(value) if option.parse is _path else value
+
+
+def _checked_number(name: str, value: Any, option: Option) -> float | str:
+    if option.parse is _thickness and value == "estimate":
+        return value
+    whole = option.parse is int
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral if whole else numbers.Real):
+        raise UserError(f"{{{name}}} must be a {'whole ' * whole}number, not {value!r}", name)
+    if option.group == "adaptation" and not (math.isfinite(value) and value >= 0):
         raise UserError(f"{{{name}}} must be 0 or larger, not {value:g}", name)
+    # NumPy's numbers cannot be written as JSON.
+    return value if isinstance(value, (int, float)) else (int if whole else float)(value)
 
 
 OPTIONS: dict[str, Option] = {entry.name: entry.metadata["option"] for entry in fields(Settings)}

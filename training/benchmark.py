@@ -22,9 +22,12 @@ from ThickToThinSRLib.methods.registry import METHODS
 from ThickToThinSRLib.settings import ADAPTED_NETWORKS, PRECISIONS
 
 from .command import run
-from .data.cases import SPLITS, cases_of
-from .evaluation.benchmark_figures import write_figures
+from .data.cases import SPLITS, cases_of, find_cases
+from .data.rplhr import is_rplhr_ct
+from .evaluation.benchmark_figures import write_figures, write_similarity
 from .evaluation.evaluate import Conditions, Results, evaluate, write_cases
+from .evaluation.progress import Progress
+from .evaluation.similarity import KIND, similarity_of
 from .evaluation.store import FOLDER, MeasurementStore
 from .evaluation.systems import System, find_systems
 from .evaluation.table import table
@@ -55,6 +58,8 @@ class BenchmarkRequest:
         How long methods that adapt to the scan do so.
     network : {"unet", "msd"}, optional
         Which network `sr4zct` adapts.
+    similarity : bool
+        Whether to show how similar neighbouring slices are, over all splits of the data.
     """
 
     data: Path
@@ -68,6 +73,7 @@ class BenchmarkRequest:
     epochs: int | None = None
     minutes: float | None = None
     network: str | None = None
+    similarity: bool = True
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -116,12 +122,21 @@ def benchmark(request: BenchmarkRequest) -> None:
     ranks = joined(request.device)
     store = MeasurementStore(request.output / FOLDER)
     conditions = Conditions(request.precision, request.factor)
-    results = evaluate(systems, cases, ranks, conditions, _say, store)
-    if not ranks.first:
-        return
-    if results.rows:
+    compared = find_cases(request.data)[1] if request.similarity else []
+    pieces = {system.name: len(ranks.share(cases)) for system in systems}
+    progress = Progress({**pieces, KIND: len(ranks.share(compared))}, _say)
+    results = evaluate(systems, cases, ranks, conditions, progress, store)
+    if ranks.first and results.rows:
         _write(request, systems, results, ranks)
-    results.raise_faults()
+    # What is damaged was said before.
+    compared = [c for c in compared if c.split != request.split or c.name not in results.faults]
+    similarity, faults = similarity_of(compared, ranks, conditions, progress, store)
+    if ranks.first and similarity:
+        request.output.mkdir(parents=True, exist_ok=True)
+        write_similarity(similarity, results.spacing[2], request.output / "similarity.png")
+    if ranks.first:
+        results.faults |= faults
+        results.raise_faults()
 
 
 def _write(request: BenchmarkRequest, systems: list[System], results: Results, ranks: Ranks) -> None:
@@ -130,11 +145,12 @@ def _write(request: BenchmarkRequest, systems: list[System], results: Results, r
     output.mkdir(parents=True, exist_ok=True)
     write_cases(results.rows, output / "cases.csv")
     device = f"{ranks.world} x {ranks.device}" if ranks.world > 1 else str(ranks.device)
-    text = table(results.rows, systems, f"{request.data.name}, {request.split}", device)
+    official = request.split == "test" and is_rplhr_ct(request.data) and not results.faults
+    text = table(results.rows, systems, f"{request.data.name}, {request.split}", device, official)
     with replacing(output / "table.md", ".md") as temporary:
         temporary.write_text(text, encoding="utf-8")
     write_figures(results, systems, output)
-    print(f"written: {output}/cases.csv, table.md and figures")
+    _say(f"written: {output}/cases.csv, table.md and figures")
 
 
 def _say(line: str) -> None:

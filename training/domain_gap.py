@@ -2,8 +2,9 @@
 
 ``python -m training.domain_gap RECIPE --data DIR --output OUT [--device D] [--set key=value ...]`` makes
 pseudo pairs from the thin scans of real pairs, trains the recipe once on the real and once on the pseudo
-pairs, and measures both on the real and on the pseudo test cases: ``OUT/table.md``, ``OUT/gap.png`` and both
-benchmarks. The same command, given again, continues where it was interrupted. Works under torchrun.
+pairs, and measures both on the real and on the pseudo test cases: ``OUT/table.md`` (PSNR, SSIM and p values),
+``OUT/gap.png`` and both benchmarks. DIR must have been prepared by ``python -m training.prepare``. The same
+command, given again, continues where it was interrupted. Works under torchrun.
 """
 
 from __future__ import annotations
@@ -26,12 +27,16 @@ from .command import run
 from .data.arrays import write_index, write_pair
 from .data.cases import INDEX, Case, cases_of, find_cases
 from .data.pseudo import pseudo_pair
+from .evaluation.statistics import better
+from .evaluation.table import spread
+from .job import check_crops
 from .ranks import joined
 from .recipes import NAMES, find_recipe
 from .resuming import RUN_FILE
 from .train import TrainRequest, train
 
 KINDS = ("real", "pseudo")
+_NAMES = ("Cubic interpolation", "trained on real pairs", "trained on pseudo pairs")
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,10 @@ def domain_gap(request: GapRequest) -> None:
     UserError
         As training and benchmark do. If cases could not be measured, the table is written first.
     """
-    _make_pseudo_pairs(request)
+    cases = _prepared_cases(request.data)
+    training_cases = [case for case in cases if case.split == "train"]
+    check_crops(find_recipe(request.recipe).changed(request.assignments), training_cases)
+    _make_pseudo_pairs(request, cases)
     for kind in KINDS:
         run_folder = request.run_of(kind)
         resume = (run_folder / RUN_FILE).is_file()
@@ -112,12 +120,16 @@ def domain_gap(request: GapRequest) -> None:
         raise UserError("; ".join(faults))
 
 
-def _make_pseudo_pairs(request: GapRequest) -> None:
-    """Pseudo pairs of all thin scans, by the first process; the others wait for it."""
-    layout, cases = find_cases(request.data)
+def _prepared_cases(data: Path) -> list[Case]:
+    layout, cases = find_cases(data)
     if layout != "prepared":
-        raise UserError(f"{request.data}: prepare it first (python -m training.prepare)")
-    cases_of(request.data, "test")
+        raise UserError(f"{data}: prepare it first (python -m training.prepare folder {data} PREPARED)")
+    cases_of(data, "test")
+    return cases
+
+
+def _make_pseudo_pairs(request: GapRequest, cases: list[Case]) -> None:
+    """Pseudo pairs of all thin scans, by the first process; the others wait for it."""
     target, fault = request.data_of("pseudo"), None
     ranks = joined(request.device)
     if ranks.first and not (target / INDEX).is_file():
@@ -153,6 +165,7 @@ def _measure(request: GapRequest, kind: str) -> str | None:
                 checkpoints=[request.run_of(trained) / "best.safetensors" for trained in KINDS],
                 device=request.device,
                 factor=index["factor"],
+                similarity=False,
             )
         )
     except UserError as error:
@@ -164,43 +177,68 @@ def _conclude(request: GapRequest) -> None:
     """Table and figure of all four combinations, by the authors' protocol; on the first process only."""
     if not joined(request.device).first:
         return
-    psnr = {kind: _psnr_by_system(request.rows_of(kind)) for kind in KINDS}
-    systems = list(psnr["real"])
-    names = ["Cubic interpolation", "trained on real pairs", "trained on pseudo pairs"]
-    lines = [f"# Domain gap: {find_recipe(request.recipe).title}, PSNR (dB) by the authors' protocol", ""]
-    lines += ["| | real test cases | pseudo test cases |", "|---|---|---|"]
-    for name, system in zip(names, systems, strict=True):
-        cells = [f"{psnr[kind][system].mean():.3f} (n = {len(psnr[kind][system])})" for kind in KINDS]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+    scores = {(kind, key): _scores(request.rows_of(kind), key) for kind in KINDS for key in ("psnr", "ssim")}
+    title = find_recipe(request.recipe).title
+    lines = [f"# Domain gap: {title}, by the authors' protocol", "", *_table(scores), "", *_tests(scores)]
     with replacing(request.output / "table.md", ".md") as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    _draw(names, [[psnr[kind][system] for kind in KINDS] for system in systems], request.output / "gap.png")
+    _draw({kind: scores[kind, "psnr"] for kind in KINDS}, request.output / "gap.png")
     print("\n".join(lines))
 
 
-def _psnr_by_system(path: Path) -> dict[str, np.ndarray]:
-    """PSNR by the authors' protocol of each system, in the order of the rows."""
+def _table(scores: dict[tuple[str, str], list[np.ndarray]]) -> list[str]:
+    """Means, with standard deviations (n - 1), and the tests of each training against interpolation."""
+    lines = [f"| | {' | '.join(f'{k} test cases: PSNR (dB) | SSIM | p, better than cubic' for k in KINDS)} |"]
+    lines.append("|---|---|---|---|---|---|---|")
+    for number, name in enumerate(_NAMES):
+        cells = []
+        for kind in KINDS:
+            psnr, ssim = scores[kind, "psnr"], scores[kind, "ssim"]
+            test = str(better(psnr[number], psnr[0])) if number else f"(n = {len(psnr[0])})"
+            cells += [spread(psnr[number], 3), spread(ssim[number], 4), test]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
+
+
+def _tests(scores: dict[tuple[str, str], list[np.ndarray]]) -> list[str]:
+    """Whether each training is better than the other one on cases of its own kind."""
+    lines = []
+    for kind, other in (KINDS, KINDS[::-1]):
+        own, foreign = (1 + KINDS.index(k) for k in (kind, other))
+        tests = [
+            f"{key.upper()} {better(scores[kind, key][own], scores[kind, key][foreign])}"
+            for key in ("psnr", "ssim")
+        ]
+        lines.append(
+            f"* On {kind} test cases, trained on {kind} pairs better than on {other} ones: {', '.join(tests)}"
+        )
+    return [*lines, "", "p: one-sided, exact Wilcoxon signed-rank tests over the n cases that differ."]
+
+
+def _scores(path: Path, key: str) -> list[np.ndarray]:
+    """One measure by the authors' protocol: an array for each system, in the order of the rows."""
     scores: dict[str, list[float]] = {}
     with open(path, newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             if row["protocol"] == "authors":
-                scores.setdefault(row["system"], []).append(float(row["psnr"]))
-    return {system: np.array(values) for system, values in scores.items()}
+                scores.setdefault(row["system"], []).append(float(row[key]))
+    return [np.array(values) for values in scores.values()]
 
 
-def _draw(names: list[str], values: list[list[np.ndarray]], path: Path) -> None:
+def _draw(psnr: dict[str, list[np.ndarray]], path: Path) -> None:
     """Bars of the means, with standard deviations."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.5, 4), layout="constrained")
     axes = figure.add_subplot(ylabel="PSNR (dB), authors' protocol")
-    for place, (name, both) in enumerate(zip(names, values, strict=True)):
+    for place, name in enumerate(_NAMES):
+        both = [psnr[kind][place] for kind in KINDS]
         means = [v.mean() for v in both]
         spread = [v.std(ddof=1) if len(v) > 1 else 0 for v in both]
         positions = np.arange(2) + 0.27 * (place - 1)
         axes.bar(positions, means, 0.25, yerr=spread, capsize=3, label=name)
     axes.set_xticks(range(2), ["on real thick slices", "on pseudo thick slices"])
-    axes.set_ylim(bottom=min(v.min() for both in values for v in both) - 2)
+    axes.set_ylim(bottom=min(v.min() for values in psnr.values() for v in values) - 2)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=3, fontsize=8)
     figure.savefig(path, dpi=120)
 

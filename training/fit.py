@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from ThickToThinSRLib.errors import Cancelled, UserError
+from ThickToThinSRLib.inference.devices import set_tf32
 from ThickToThinSRLib.weights.checkpoint import save_network
 
 from .card import model_card
@@ -21,6 +23,8 @@ from .stopping import Stopping
 from .validation import validate
 
 LAST, BEST = "last.safetensors", "best.safetensors"
+# Steps after which the scores are read from a GPU, which would have to wait for the processor otherwise.
+_READ_EVERY = 20
 
 
 def fit(job: TrainingJob, beginning: Beginning) -> None:
@@ -37,9 +41,17 @@ def fit(job: TrainingJob, beginning: Beginning) -> None:
     step, length = beginning.state.step, beginning.length
     log = Log(job.folder, step, length.last_step, length.epoch(step)) if job.ranks.first else SilentLog()
     stopping = Stopping()
+    settings = job.recipe.settings
+    set_tf32(settings.precision != "float32")
     try:
         with stopping:
             Fit(job, beginning, remaining_batches(job, beginning), log, stopping).run()
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"{job.ranks.device} has too little memory for a batch of {settings.batch} crops of "
+            f"{settings.crop} pixels: set gradient_checkpointing=true, a smaller crop or a smaller batch; "
+            "the state saved before is unchanged"
+        ) from error
     except (RuntimeError, ConnectionError) as error:
         # The text of an error that a case caused in such a process begins with "Caught".
         if isinstance(error, RuntimeError) and not str(error).startswith("DataLoader worker"):
@@ -87,6 +99,10 @@ class Fit:
         self.started = self.counted_at = self.saved_at = time.monotonic()
         self.first_step = self.state.step
         self.validated_step: int | None = None
+        self.unread: list[tuple[int, torch.Tensor, list[str]]] = []
+        self.read_every = _READ_EVERY if job.ranks.device.type == "cuda" else 1
+        # What a step that the scaler of float16 skipped counts as.
+        self.last_scores = [0.0] * 3
 
     def run(self) -> None:
         """Train, validate and save."""
@@ -99,8 +115,12 @@ class Fit:
     def _train(self) -> str:
         """Train until the run ends; returns why it ended."""
         for thick, thin, places in self.loader:
-            self._step(thick, thin, places)
-            if self.state.step % self.length.steps_per_epoch == 0:
+            self.unread.append((self.state.step, self.one_step(thick, thin), places))
+            epoch_ends = self.state.step % self.length.steps_per_epoch == 0
+            if not epoch_ends and len(self.unread) < self.read_every:
+                continue
+            self._read_scores()
+            if epoch_ends:
                 self._end_epoch()
                 if reason := self._end_reason():
                     return reason
@@ -109,12 +129,27 @@ class Fit:
                 raise Cancelled
             if time.monotonic() - self.saved_at > self.settings.save_seconds:
                 self._save()
+        self._read_scores()
         return "all steps are done"
 
-    def _step(self, thick: torch.Tensor, thin: torch.Tensor, places: list[str]) -> None:
-        scores = self.one_step(thick, thin, places)
-        self.state.sums = [total + value for total, value in zip(self.state.sums, scores, strict=True)]
-        self.log.step(scores[0], scores[1], self._crops_per_second())
+    def _read_scores(self) -> None:
+        """Read the scores of the last steps, as means over all processes; check and add them."""
+        if not self.unread:
+            return
+        values = torch.stack([scores for _, scores, _ in self.unread]).flatten().tolist()
+        values = self.ranks.mean(values)
+        skips = self.state.scaler.is_enabled()  # steps whose loss or gradient is infinite
+        for number, (step, _, places) in enumerate(self.unread):
+            *scores, norm = values[4 * number : 4 * number + 4]
+            if not skips:
+                check_finite("the loss", scores[0], step, places)
+                check_finite("the gradient", norm, step, places)
+            if all(math.isfinite(value) for value in scores):
+                self.last_scores = scores
+            state = self.state
+            state.sums = [total + value for total, value in zip(state.sums, self.last_scores, strict=True)]
+            self.log.step(self.last_scores[0], self.last_scores[1], self._crops_per_second())
+        self.unread = []
 
     def _end_epoch(self) -> None:
         state, settings = self.state, self.settings
@@ -122,7 +157,7 @@ class Fit:
         loss, psnr, cubic = (total / self.length.steps_per_epoch for total in state.sums)
         state.sums = [0.0] * 3
         scores = None
-        if epoch % settings.validate_every == 0:
+        if (epoch - 1) % settings.validate_every == 0:
             if loss < settings.validate_below:
                 scores = self._validate()
             self._update_schedule(loss, scores, epoch)
@@ -158,7 +193,11 @@ class Fit:
         state = self.state
         with _weights_replaced(state.network, state.average):
             scores = validate(
-                state.network, self.job.splits["val"], self.settings.validation_crop, self.ranks
+                state.network,
+                self.job.splits["val"],
+                self.settings.validation_crop,
+                self.ranks,
+                str(self.one_step.precision).removeprefix("torch."),
             )
         check_finite("the validation's PSNR", scores["psnr"], state.step, ["validation"])
         picture = scores.pop("picture")

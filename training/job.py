@@ -9,10 +9,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from ThickToThinSRLib.errors import UserError
-from ThickToThinSRLib.networks.registry import WindowSpec, build
+from ThickToThinSRLib.networks.registry import NETWORKS, WindowSpec, build
 
 from .data.cases import Case
-from .data.crops import CropPlan, Crops, StepSampler
+from .data.crops import CropPlan, Crops, StepSampler, check_crop
 from .objectives import enable_gradient_checkpointing
 from .one_step import arithmetic
 from .ranks import Ranks
@@ -79,11 +79,13 @@ def begin(job: TrainingJob) -> Beginning:
     """
     settings = job.recipe.settings
     network = _untrained_network(job.recipe, job.ranks.device)
-    _check_crops(job.recipe, network.window)
     crops = _crops(settings, job.splits["train"], network.window)
     length = _length(settings, len(crops), job.ranks.world)
     optimizer = _OPTIMIZERS[settings.optimizer](
-        network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        network.parameters(),
+        lr=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        fused=job.ranks.device.type == "cuda",
     )
     half = arithmetic(settings.precision, job.ranks.device) == torch.float16
     state = TrainState(network, optimizer, torch.amp.GradScaler(job.ranks.device.type, enabled=half))
@@ -120,7 +122,19 @@ def _untrained_network(recipe: Recipe, device: torch.device) -> torch.nn.Module:
     return network
 
 
-def _check_crops(recipe: Recipe, window: WindowSpec) -> None:
+def check_crops(recipe: Recipe, cases: list[Case]) -> None:
+    """Raise a UserError if the crops suit neither the network nor the training cases.
+
+    Only headers are read, so that hours of preparation do not come first.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        With all settings in place.
+    cases : list of Case
+        Training cases, prepared or not.
+    """
+    window = NETWORKS[recipe.network].window(**recipe.arguments)
     settings, multiple = recipe.settings, window.multiple
     if settings.crop % multiple:
         raise UserError(f"crop must be a multiple of {multiple} for {recipe.network}, not {settings.crop}")
@@ -128,6 +142,10 @@ def _check_crops(recipe: Recipe, window: WindowSpec) -> None:
         raise UserError(
             f"validation_crop must be {multiple} or more for {recipe.network}, not {settings.validation_crop}"
         )
+    for case in cases:
+        shape = case.thick_shape()
+        if shape is not None:
+            check_crop(case.name, shape, window, settings.crop)
 
 
 def _crops(settings: TrainingSettings, cases: list[Case], window: WindowSpec) -> Crops:

@@ -8,6 +8,7 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from ThickToThinSRLib.errors import UserError
+from ThickToThinSRLib.inference.devices import multiplies_bfloat16
 
 from .objectives import CubicWindow, build_objective, decibels
 from .ranks import Ranks
@@ -34,15 +35,15 @@ class OneStep:
         self.cubic = CubicWindow(state.network.window, ranks.device)
         self.precision = arithmetic(recipe.settings.precision, ranks.device)
 
-    def __call__(self, thick: torch.Tensor, thin: torch.Tensor, places: list[str]) -> list[float]:
-        """Train by one batch; returns loss, PSNR and cubic interpolation's PSNR, as means over all processes.
+    def __call__(self, thick: torch.Tensor, thin: torch.Tensor) -> torch.Tensor:
+        """Train by one batch; returns loss, PSNR, cubic interpolation's PSNR and the gradient's norm.
+
+        They stay on the device (shape (4,)): reading them would make the processor wait for a GPU.
 
         Parameters
         ----------
         thick, thin : Tensor, shapes (B, 1, D, H, W) and (B, 1, outputs, H, W)
             In [0, 1].
-        places : list of str
-            Where the crops come from, for messages.
         """
         state, device = self.state, self.ranks.device
         thick, thin = thick.to(device, non_blocking=True), thin.to(device, non_blocking=True)
@@ -50,33 +51,28 @@ class OneStep:
         self.objective.train()
         with torch.autocast(device.type, self.precision, enabled=self.precision != torch.float32):
             loss, prediction = self.objective(thick, thin, state.stage)
-        scores = torch.stack(
-            [loss.detach(), decibels(prediction, thin), decibels(self.cubic(thick), thin)]
-        ).tolist()
-        scores = self.ranks.mean(scores)
-        check_finite("the loss", scores[0], state.step, places)
-        self._update(loss, places)
-        return scores
+        scores = [loss.detach(), decibels(prediction, thin), decibels(self.cubic(thick), thin)]
+        return torch.stack([*scores, self._update(loss)])
 
     def _seed(self) -> None:
         """Let stochastic depth depend on the step alone, not on what was drawn before an interruption."""
         torch.manual_seed(hash((self.settings.seed, self.state.step, self.ranks.rank)) & 0x7FFFFFFF)
 
-    def _update(self, loss: torch.Tensor, places: list[str]) -> None:
+    def _update(self, loss: torch.Tensor) -> torch.Tensor:
+        """Update weights and average; returns the norm of the gradient."""
         state = self.state
         state.optimizer.zero_grad(set_to_none=True)
         state.scaler.scale(loss).backward()
         state.scaler.unscale_(state.optimizer)
         limit = self.settings.clip_norm or math.inf
         norm = torch.nn.utils.clip_grad_norm_(state.network.parameters(), limit)
-        if not state.scaler.is_enabled():  # in float16 the scaler skips such steps and lowers its scale
-            check_finite("the gradient", float(norm), state.step, places)
         state.scaler.step(state.optimizer)
         state.scaler.update()
         if state.average is not None:
             for key, value in state.network.state_dict().items():
                 state.average[key].lerp_(value.detach(), 1 - self.settings.average)
         state.step += 1
+        return norm
 
 
 def check_finite(what: str, value: float, step: int, places: list[str]) -> None:
@@ -102,7 +98,7 @@ def arithmetic(precision: str, device: torch.device) -> torch.dtype:
     """The number type of a precision setting; ``auto`` is bfloat16 on a GPU that has it, else float32."""
     if precision != "auto":
         return getattr(torch, precision)
-    return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
+    return torch.bfloat16 if device.type == "cuda" and multiplies_bfloat16(device) else torch.float32
 
 
 def _shared_objective(recipe: Recipe, network: torch.nn.Module, ranks: Ranks) -> torch.nn.Module:

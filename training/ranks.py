@@ -93,7 +93,15 @@ def joined(device: str = "auto") -> Ranks:
 def _own_device(device: str, local: int) -> torch.device:
     if device in ("auto", "cuda"):
         chosen = resolve_device(device)
-        return torch.device("cuda", local) if chosen.type == "cuda" else chosen
+        if chosen.type != "cuda":
+            return chosen
+        cards = torch.cuda.device_count()
+        if local >= cards:
+            raise UserError(
+                f"torchrun started more processes than this machine has GPUs ({cards}): give it "
+                f"--nproc-per-node {cards}"
+            )
+        return torch.device("cuda", local)
     if device != "cpu":
         raise UserError(f"device {device}: under torchrun every process takes its own; use auto, cuda or cpu")
     return torch.device("cpu")

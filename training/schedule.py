@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 
 from .recipes.base import TrainingSettings
 
-_LEAST_GAIN = 1e-4  # relative; a smaller improvement does not count, as in PyTorch's ReduceLROnPlateau
+# Relative. A smaller gain does not count for the learning rate; for the end of the training any gain counts.
+_LEAST_GAIN = 1e-6
 
 
 @dataclass
@@ -16,26 +17,30 @@ class Schedule:
     Attributes
     ----------
     best : float, optional
-        Best value so far.
-    best_epoch : int
-        Epoch of the best value.
+        Value of the last gain that counts for the learning rate.
     bad_looks : int
-        Values without improvement since the best one or the last drop.
+        Values without such a gain since `best` or the last drop.
+    record : float, optional
+        Best value of all.
+    best_epoch : int
+        Epoch of `record`.
     drops : int
         Drops of the learning rate so far.
     """
 
     best: float | None = None
-    best_epoch: int = 0
     bad_looks: int = 0
+    record: float | None = None
+    best_epoch: int = 0
     drops: int = 0
 
     def update(self, value: float, epoch: int, settings: TrainingSettings) -> bool:
         """Take the value after `epoch` epochs; returns whether the learning rate should drop."""
-        rising = settings.plateau_on == "validation"
-        threshold = None if self.best is None else self.best * (1 + _LEAST_GAIN * (1 if rising else -1))
-        if threshold is None or (value > threshold if rising else value < threshold):
-            self.best, self.best_epoch, self.bad_looks = value, epoch, 0
+        sign = 1 if settings.plateau_on == "validation" else -1
+        if self.record is None or sign * value > sign * self.record:
+            self.record, self.best_epoch = value, epoch
+        if self.best is None or sign * value > sign * self.best * (1 + sign * _LEAST_GAIN):
+            self.best, self.bad_looks = value, 0
             return False
         self.bad_looks += 1
         if self.bad_looks <= settings.patience:

@@ -12,6 +12,8 @@ from ThickToThinSRLib.settings import PRECISIONS
 from .command import run
 from .data.cases import cases_of
 from .evaluation.evaluate import PROTOCOLS, Conditions, evaluate, write_cases
+from .evaluation.progress import Progress
+from .evaluation.store import MeasurementStore
 from .evaluation.systems import find_systems
 from .evaluation.table import values_of
 from .ranks import joined
@@ -37,7 +39,8 @@ def _evaluate(split: str, options: argparse.Namespace) -> None:
     cases = cases_of(options.data, split)
     ranks = joined(options.device)
     conditions = Conditions(options.precision, options.factor)
-    results = evaluate(systems, cases, ranks, conditions, lambda line: print(line, flush=True))
+    progress = Progress({systems[0].name: len(ranks.share(cases))}, lambda line: print(line, flush=True))
+    results = evaluate(systems, cases, ranks, conditions, progress, MeasurementStore(None))
     if not ranks.first:
         return
     if results.rows:

@@ -22,7 +22,7 @@ from .command import run
 from .data.arrays import prepare_cases
 from .data.cases import INDEX, SPLITS, Case, find_cases
 from .fit import fit
-from .job import TrainingJob, begin
+from .job import TrainingJob, begin, check_crops
 from .ranks import Ranks, joined
 from .recipes import NAMES, Recipe, find_recipe
 from .resuming import RUN_FILE, case_sizes, check_resuming, earlier_starts, stored_recipe
@@ -90,13 +90,16 @@ def train(request: TrainRequest) -> None:
         If a signal asked the process to stop.
     """
     recipe = _requested_recipe(request)
-    _check_splits(request.data)
+    cases = _training_cases(request.data)
     ranks = joined(request.device)
+    if not request.resume:
+        check_crops(recipe, cases)
     fault = ranks.gathered(_folder_fault(recipe, request, ranks) if ranks.first else None)[0]
     if fault:
         raise UserError(fault)
     if request.resume:
         recipe = stored_recipe(request.output).changed(request.assignments)
+        check_crops(recipe, cases)
     splits, origin = _prepared_splits(request, recipe, ranks)
     job = TrainingJob(recipe, splits, request.output, ranks, origin)
     beginning = begin(job)
@@ -117,12 +120,13 @@ def _requested_recipe(request: TrainRequest) -> Recipe:
     return recipe.changed(request.assignments)
 
 
-def _check_splits(data: Path) -> None:
-    """Refuse data without cases for training or validation, before anything is written."""
-    present = {case.split for case in find_cases(data)[1]}
+def _training_cases(data: Path) -> list[Case]:
+    """The training cases; refuses data without cases for training or validation."""
+    cases = find_cases(data)[1]
     for split in ("train", "val"):
-        if split not in present:
+        if all(case.split != split for case in cases):
             raise UserError(f"{data}: its split {split!r} is empty")
+    return [case for case in cases if case.split == "train"]
 
 
 def _folder_fault(recipe: Recipe, request: TrainRequest, ranks: Ranks) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import lzma
 import os
 import shutil
@@ -22,8 +23,10 @@ from ThickToThinSRLib.volume import Volume
 from training import single
 from training.benchmark import main as benchmark
 from training.data.cases import ScanPair, cases_of
+from training.data.rplhr import is_rplhr_ct
+from training.evaluation.crops import crop_places, cut
 from training.evaluation.measures import Truth, measure
-from training.evaluation.prediction import predict_pair
+from training.evaluation.prediction import Computing, predict_pair
 from training.evaluation.systems import find_systems
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -82,11 +85,11 @@ def test_the_rows_are_the_authors_measures_of_what_enhance_writes(measured, prep
     assert float(row["ssim"]) == pytest.approx(official_ssim(reference, unit, drop=0), abs=1e-4)
 
 
-def test_the_table_has_the_published_numbers_beside_ours_and_no_star_that_two_cases_cannot_carry(measured):
+def test_the_table_has_every_result_and_no_star_that_two_cases_cannot_carry(measured):
     text = (measured / "table.md").read_text(encoding="utf-8")
     assert "2 case(s)" in text
     assert "tiles of 32 x 32 pixels" in text
-    for heading in ("Authors' protocol", "Seamless", "published PSNR / SSIM", "LAA-950"):
+    for heading in ("Authors' protocol", "Seamless", "LAA-950"):
         assert heading in text
     cells = [line.split("|") for line in text.splitlines() if line.startswith("| ") and "p = " in line]
     assert cells
@@ -110,7 +113,7 @@ def test_the_benchmark_measures_the_authors_network_as_their_own_test_loop_does(
     pair = ScanPair(Volume(thick, (0.7, 0.7, 5.0), slice_axis=2), Volume(thin, (0.7, 0.7, 1.0), slice_axis=2))
     (system,) = find_systems([], [weights])
     # The arrays were made in tiles of 64 pixels.
-    prediction = predict_pair(system, pair, "authors", "cpu", "float32", tile=64)
+    prediction = predict_pair(system, pair, "authors", Computing("cpu", "float32"), tile=64)
     row = measure(Truth(pair), prediction.hu, "authors")
     assert (row["psnr"], row["ssim"]) == (
         pytest.approx(expected[0], abs=1e-3),
@@ -241,3 +244,77 @@ def test_mistakes_are_refused_in_a_line_and_nothing_is_written(prepared, tmp_pat
     assert error.count("\n") == 1
     assert words in error
     assert not (tmp_path / "out").exists()
+
+
+def test_all_results_of_the_seamless_table_are_consistent_with_the_thick_slices(measured):
+    found = [row for row in rows(measured) if row["protocol"] == "seamless"]
+    assert {row["system"] for row in found} == {"interpolation", "consistent", "mpunet"}
+    assert max(float(row["consistency_mean_hu"]) for row in found) < 0.5
+
+
+def test_slices_of_every_split_are_compared_once(measured, prepared):
+    stored = sorted(
+        path.parent.name + " " + path.name.split("-")[0] for path in measured.glob("parts/*/sim*")
+    )
+    assert stored == [
+        "CT1 similarity_test", "CT1 similarity_train", "CT1 similarity_val",
+        "CT2 similarity_test", "CT2 similarity_train",
+    ]  # fmt: skip
+
+
+def test_a_damaged_case_of_another_split_is_named_and_costs_nothing_else(prepared, finished, tmp_path, capfd):
+    data = shutil.copytree(prepared, tmp_path / "data")
+    cases_of(data, "val")[0].thin.write_bytes(b"damaged")
+    assert again(data, finished, tmp_path / "out") == 2
+    error = capfd.readouterr().err
+    assert error.count("\n") == 1
+    assert "CT1.thin.npy" in error
+    assert len(rows(tmp_path / "out")) == 2 * 2 * 2
+    assert (tmp_path / "out" / "similarity.png").exists()
+
+
+def released_index(**changed):
+    """An index as that of RPLHR-CT, with one case changed."""
+    place = {"shape": [39, 512, 512], "spacing": [0.7, 0.7, 5.0]}
+    thin = {"shape": [191, 512, 512], "spacing": [0.7, 0.7, 1.0]}
+    cases = [
+        {"split": split, "name": f"CT{n}", "scales": "intensity [0, 1]", "thick": place, "thin": thin}
+        for split, count in (("train", 100), ("val", 50), ("test", 100))
+        for n in range(count)
+    ]
+    cases[7] = {**cases[7], **changed}
+    return {"factor": 5, "cases": cases}
+
+
+@pytest.mark.parametrize(
+    ("changed", "is_it"),
+    [
+        ({}, True),
+        ({"split": "test"}, False),
+        ({"scales": "intensity HU"}, False),
+        ({"thin": {"shape": [191, 256, 256], "spacing": [0.7, 0.7, 1.0]}}, False),
+        ({"thin": {"shape": [150, 512, 512], "spacing": [0.7, 0.7, 1.0]}}, False),
+        ({"thick": {"shape": [39, 512, 512], "spacing": [0.7, 0.7, 2.5]}}, False),
+        ({"thin": {"shape": [191, 512, 512], "spacing": [0.97, 0.97, 1.0]}}, False),
+    ],
+)
+def test_rplhr_ct_is_recognised_by_its_index(tmp_path, changed, is_it):
+    assert not is_rplhr_ct(tmp_path), "without an index"
+    (tmp_path / "index.json").write_text(json.dumps(released_index(**changed)))
+    assert is_rplhr_ct(tmp_path) is is_it
+
+
+def test_the_planes_of_the_figure_lie_where_something_changes_and_the_sagittal_one_in_bone():
+    truth = np.full((41, 200, 180), -900, np.int16)
+    truth[:, 150:165, 60:70] = 600  # a spine
+    truth[25:, 30:110, 75:160] = 40
+    places = crop_places(truth, 5)
+    _, rows, x = places["sagittal"]
+    assert 60 <= x < 70
+    assert rows.start <= 150
+    assert rows.stop >= 165
+    assert rows.stop - rows.start == 128
+    planes = cut(truth, places)
+    assert planes["sagittal"].max() == 600
+    assert (planes["coronal"] == 40).any()
+    assert planes["axial"].shape == (128, 128)

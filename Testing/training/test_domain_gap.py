@@ -34,7 +34,20 @@ def test_a_network_is_trained_on_real_and_on_pseudo_pairs_and_measured_on_both(p
     assert "| trained on pseudo pairs |" in text
     assert (out / "gap.png").stat().st_size > 10_000
     # A case that cannot be measured is left out and named; the table is written all the same.
-    assert text.count("(n = 2)") == 6
+    assert "SSIM | p, better than cubic" in text
+    rows = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("| ")}
+    assert rows["Cubic interpolation"].count("(n = 2)") == 2
+    assert rows["trained on real pairs"].count("p = ") == 2
+    for kind, other in (("real", "pseudo"), ("pseudo", "real")):
+        assert (
+            f"* On {kind} test cases, trained on {kind} pairs better than on {other} ones: PSNR p = " in text
+        )
+    for measure in ("psnr", "ssim"):
+        with open(out / "on_real" / "cases.csv", newline="") as file:
+            found = [row for row in csv.DictReader(file) if row["protocol"] == "authors"]
+        values = [float(row[measure]) for row in found if row["system"] == "mpunet real/best"]
+        mean, digits = np.mean(values), 3 if measure == "psnr" else 4
+        assert f"{mean:.{digits}f} +- " in rows["trained on real pairs"]
     capfd.readouterr()
     cases_of(data, "test")[1].thin.write_bytes(b"damaged")
     assert main([*command, "--set", *settings]) == 2
@@ -42,7 +55,22 @@ def test_a_network_is_trained_on_real_and_on_pseudo_pairs_and_measured_on_both(p
     assert len(errors) == 1
     assert "case CT2" in errors[0]
     text = (out / "table.md").read_text()
-    assert (text.count("(n = 1)"), text.count("(n = 2)")) == (3, 3)
+    cubic = next(line for line in text.splitlines() if line.startswith("| Cubic"))
+    assert (cubic.count("(n = 1)"), cubic.count("(n = 2)")) == (1, 1)
+
+
+def test_data_that_are_not_prepared_and_crops_that_do_not_fit_are_refused_first(
+    published, prepared, tmp_path, capfd
+):
+    command = ["mpunet", "--output", str(tmp_path / "gap"), "--device", "cpu", "--set", *TINY["mpunet"]]
+    for data, setting, words in (
+        (published, "crop=16", "prepare it first (python -m training.prepare folder"),
+        (prepared, "crop=64", "are smaller than a crop of 4 x 64 x 64"),
+        (prepared, "crop=18", "crop must be a multiple of 4"),
+    ):
+        assert main([*command, setting, "--data", str(data)]) == 2
+        assert words in capfd.readouterr().err
+        assert not (tmp_path / "gap").exists()
 
 
 @pytest.mark.usefixtures("one_thread")

@@ -19,6 +19,7 @@ import torch
 from safetensors import safe_open
 
 from Testing.command_line import ENVIRONMENT, REPOSITORY
+from Testing.make_dicom import ct_series, write_series
 from training import one_step
 from training.train import main
 
@@ -218,6 +219,30 @@ def test_mistakes_in_the_command_are_refused_before_the_run_exists(
     assert main([*command, "--set", *TINY.get(recipe, []), "crop=16", *settings]) == 2
     assert words in one_line(capfd)
     assert not (run / "run.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (["crop=64"], "case CT1: 5 thick slices of 32 x 32 pixels are smaller than a crop of 4 x 64 x 64"),
+        (["crop=18"], "crop must be a multiple of 4 for mpunet, not 18"),
+    ],
+)
+@pytest.mark.parametrize("dicom", [False, True])
+def test_a_crop_that_does_not_fit_is_refused_before_anything_is_prepared(
+    published, tmp_path, capfd, settings, words, dicom
+):
+    data, run = shutil.copytree(published, tmp_path / "data"), tmp_path / "run"
+    if dicom:
+        for number in (1, 2):
+            path = data / "train" / "5mm" / f"CT{number}.nii.gz"
+            path.unlink()
+            write_series(ct_series(np.zeros((5, 32, 32), np.int16)), path.with_name(f"CT{number}"))
+    capfd.readouterr()
+    command = ["mpunet", "--data", str(data), "--output", str(run), "--device", "cpu"]
+    assert main([*command, "--set", *TINY["mpunet"], *settings]) == 2
+    assert words in one_line(capfd)
+    assert not run.exists()
 
 
 def test_a_training_asked_to_stop_saves_its_state_and_says_so(prepared, tmp_path):

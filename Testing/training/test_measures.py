@@ -8,9 +8,11 @@ import pytest
 from ThickToThinSRLib.volume import Volume
 from training.data.cases import ScanPair
 from training.evaluation.measures import Truth, body_mask, measure, slice_similarity
+from training.evaluation.progress import Progress, in_words
 from training.evaluation.statistics import better
 from training.evaluation.systems import System
 from training.evaluation.table import table
+from training.recipes import find_recipe
 
 FACTOR, THICK = 5, 7
 THIN = FACTOR * (THICK - 1) + 1
@@ -86,6 +88,10 @@ def test_thick_slices_are_compared_with_the_thin_ones_at_0_1_and_2_slices():
     off = {0: 0, 1: 0.1**1.5, 2: 0.1, 3: 0.1, 4: 0.1**1.5}
     thin = np.stack([np.full((16, 16), 3072 * off[i % FACTOR], np.float32) for i in range(THIN)])
     found = slice_similarity(truth(thin))
+    assert found["ssim"]["Match"] == pytest.approx([1.0] * THICK)
+    assert max(found["ssim"]["Near"]) < 1 - 1e-4
+    assert max(found["ssim"]["Far"]) < min(found["ssim"]["Near"])
+    found = found["psnr"]
     assert found["Match"] == [40.0] * THICK, "equal slices have 40 dB by definition"
     assert found["Near"] == pytest.approx([30.0] * (2 * THICK - 2))
     assert found["Far"] == pytest.approx([20.0] * (2 * THICK - 2))
@@ -136,11 +142,28 @@ def test_the_table_prints_n_and_no_star_that_so_few_cases_cannot_carry(cases, st
     scores = [line.split("|") for line in text.splitlines() if line.startswith("| Good")]
     first = next(line for line in text.splitlines() if line.startswith(("| Good", "| Poor")))
     assert first.startswith("| Poor"), "the lowest first"
-    tests = [cells[4].strip() for cells in scores if len(cells) == 9]
+    tests = [cells[4].strip() for cells in scores if len(cells) == 7]
     assert len(tests) == 2, "one a protocol"
     for cell in tests:
         assert cell.endswith(f"(n = {cases})")
         assert cell.count("*") == len(stars)
+
+
+@pytest.mark.parametrize("official", [True, False])
+def test_published_numbers_stand_beside_the_authors_protocol_on_their_own_data_alone(official):
+    recipe = find_recipe("tvsrn")
+    systems = [System("tvsrn", "TVSRN", "tvsrn", recipe=recipe), System("other", "Warm TVSRN", "tvsrn")]
+    text = table(rows({"tvsrn": [38, 39], "other": [37, 38]}), systems, "data", "cpu", official)
+    authors, seamless = text.split("## Seamless")
+    row, other = (
+        next(line for line in authors.splitlines() if line.startswith(f"| {name} "))
+        for name in ("TVSRN", "Warm TVSRN")
+    )
+    assert row.endswith("| 38.609 +- 1.721 / 0.936 +- 0.024 | 1.73 M |") is official
+    assert "38.609" not in other
+    assert ("38.609" in authors) is official
+    assert ("not for these data: TVSRN 38.609 +- 1.721 / 0.936 +- 0.024" in seamless) is not official
+    assert seamless.count("38.609") == (0 if official else 1)
 
 
 def test_few_cases_carry_no_stars_and_many_do():
@@ -154,3 +177,34 @@ def test_few_cases_carry_no_stars_and_many_do():
 
 def test_a_case_that_does_not_differ_is_no_evidence():
     assert better([1, 2, 3], [0, 2, 3]).n == 1
+
+
+def test_the_time_left_is_that_of_the_systems_as_they_were_measured(monkeypatch):
+    progress = Progress({"fast": 3, "slow": 3}, print)
+    assert progress.time_left() == ""
+    progress.done("fast", 30.0)
+    progress.done("fast", None)  # stored before: no time, and no measure of it
+    assert progress.time_left() == ", about 2 min left", "1 fast, 3 of which nothing is known"
+    progress.done("slow", 3600.0)
+    assert progress.time_left() == ", about 2 h 0 min left"
+    for kind in ("fast", "slow", "slow"):
+        progress.done(kind, 1.0)
+    assert progress.time_left() == ""
+
+
+def test_progress_is_told_now_and_then(monkeypatch):
+    said, now = [], [0.0]
+    monkeypatch.setattr("training.evaluation.progress.time.monotonic", lambda: now[0])
+    progress = Progress({"one": 2}, said.append)
+    monitor = progress.monitor("CT1  One")
+    for second in (1, 16, 17, 40):
+        now[0] = float(second)
+        monitor.step("network", second, 40)
+    assert said == ["CT1  One: network 40 %", "CT1  One: network 100 %"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(12.4, "12 s"), (61, "1 min"), (3570, "1 h 0 min"), (7500, "2 h 5 min")]
+)
+def test_a_time_in_words(seconds, words):
+    assert in_words(seconds) == words

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import lzma
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from ThickToThinSRLib import consistency
+from ThickToThinSRLib.acquisition import Acquisition
 from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.inference.sliding_window import depth_placements
 from ThickToThinSRLib.methods.registry import METHODS, Method
+from ThickToThinSRLib.methods.request import Request
+from ThickToThinSRLib.monitor import Monitor
 from ThickToThinSRLib.networks.registry import build
+from ThickToThinSRLib.settings import Settings
 from ThickToThinSRLib.volume import Volume
+from ThickToThinSRLib.weights.checkpoint import save_network
+from ThickToThinSRLib.weights.importing import import_authors
 from training.data.cases import ScanPair
 from training.evaluation.cost import PeakMemory, Work
-from training.evaluation.prediction import AUTHORS_TILE, predict_pair
+from training.evaluation.prediction import AUTHORS_TILE, Computing, made_consistent, predict_pair
 from training.evaluation.systems import find_systems
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+ARRAYS = Path(__file__).parents[1] / "parity" / "arrays"
+CPU = Computing("cpu", "float32")
 
 
 def noise(height: int, width: int, thick: int = 5) -> ScanPair:
@@ -71,7 +82,7 @@ def test_operations_are_those_of_the_windows_that_each_tiling_runs(finished):
     pair, network = noise(32, 32, thick=9), build("mpunet", **system.checkpoint.arguments)
     for protocol, side in (("authors", 32), ("seamless", 64)):  # a margin of 16 pixels all round
         windows = len(depth_placements(9, network.window, protocol))
-        found = predict_pair(system, pair, protocol, "cpu", "float32").gflop
+        found = predict_pair(system, pair, protocol, CPU).gflop
         assert found == pytest.approx(windows * counted(network, 1, 1, 4, side, side))
 
 
@@ -97,18 +108,16 @@ def test_the_authors_tiles_are_those_of_their_loop_whatever_crop_the_weights_wer
     (system,) = find_systems([], [finished / "best.safetensors"])
     assert system.checkpoint.window.tile == 16, "the crop"
     assert AUTHORS_TILE == 256
-    found = predict_pair(system, noise(*size), "authors", "cpu", "float32", tile=given)
+    found = predict_pair(system, noise(*size), "authors", CPU, tile=given)
     assert found.tile == tile
     assert found.hu.shape == (21, *size)
-    assert predict_pair(system, noise(*size), "seamless", "cpu", "float32").tile is None
+    assert predict_pair(system, noise(*size), "seamless", CPU).tile is None
 
 
 def test_tiles_of_another_size_give_another_result(finished):
     (system,) = find_systems([], [finished / "best.safetensors"])
     pair = noise(32, 32)
-    one, same, other = (
-        predict_pair(system, pair, "authors", "cpu", "float32", tile=tile).hu for tile in (32, 256, 16)
-    )
+    one, same, other = (predict_pair(system, pair, "authors", CPU, tile=tile).hu for tile in (32, 256, 16))
     assert (one == same).all()
     assert np.abs(one - other)[5:-5].max() > 0.01
 
@@ -131,7 +140,7 @@ def test_memory_is_the_peak_within_the_block_above_that_before():
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell the peak")
 def test_a_prediction_tells_its_time_and_memory():
     (system,) = find_systems(["interpolation"], [])
-    found = predict_pair(system, noise(256, 256, thick=9), "seamless", "cpu", "float32")
+    found = predict_pair(system, noise(256, 256, thick=9), "seamless", CPU)
     assert found.seconds > 0
     result = found.hu.nbytes / 2**20
     assert result < found.peak_mib < 20 * result
@@ -140,10 +149,71 @@ def test_a_prediction_tells_its_time_and_memory():
 def test_the_dense_network_of_sr4zct_learns_from_the_scan_and_is_told_apart_from_the_unet():
     (dense,) = find_systems(["sr4zct"], [], epochs=1, network="msd")
     (bundled,) = find_systems(["sr4zct"], [], epochs=0)
-    assert (dense.name, dense.title) == ("sr4zct msd", "SR4ZCT, MS-D network")
-    assert (bundled.name, bundled.title) == ("sr4zct", "SR4ZCT")
+    paper = "SR4ZCT with the paper's MS-D network, adapted for 1 epochs"
+    assert (dense.name, dense.title) == ("sr4zct msd", paper)
+    assert (bundled.name, bundled.title) == ("sr4zct", "SR4ZCT with this project's U-Net")
     assert dense.weights == 45_652
     assert bundled.weights != dense.weights
+
+
+def test_rows_are_named_for_what_they_are():
+    found = find_systems(["interpolation", "consistent", "universal", "sr4zct", "tvsrn"], [], minutes=0.5)
+    assert [system.title for system in found] == [
+        "Cubic interpolation",
+        "Consistent interpolation",
+        "Universal, adapted for 0.5 min",
+        "SR4ZCT with this project's U-Net, adapted for 0.5 min",
+        "TVSRN, a warm-started training of this project",
+    ]
+    assert all(system.recipe is None for system in found), "none of them is a published system"
+
+
+def test_only_weights_of_a_recipe_or_of_the_authors_are_the_published_system(finished, tmp_path):
+    (other_widths,) = find_systems([], [finished / "best.safetensors"])
+    assert other_widths.title == "MPU-Net"
+    assert other_widths.recipe is None, "its layers are not the recipe's"
+    network, pickled = build("tvsrn"), tmp_path / "authors.pkl"
+    card = {**other_widths.checkpoint.card, "title": "TVSRN"}
+    for name, changed, expected in (
+        ("trained", {"recipe": {"name": "tvsrn"}}, "tvsrn"),
+        ("warm", {"recipe": {"command": "python -m training.bundled tvsrn_warm"}}, None),
+    ):
+        path = tmp_path / f"{name}.safetensors"
+        save_network(path, network.state_dict(), "tvsrn", {}, network.window, {**card, **changed})
+        (system,) = find_systems([], [path])
+        assert (system.recipe and system.recipe.name) == expected
+    pickled.write_bytes(lzma.decompress((ARRAYS / "tvsrn_authors_64.pkl.xz").read_bytes()))
+    weights = import_authors(pickled, tmp_path / "imported.safetensors")
+    (imported,) = find_systems([], [weights.path])
+    assert imported.recipe.name == "tvsrn"
+
+
+@pytest.mark.parametrize("method", ["interpolation", "consistent", "universal"])
+def test_every_row_of_a_protocol_has_the_same_done_after_it(method):
+    pair = noise(24, 24)
+    (system,) = find_systems([method], [])
+    before = predict_pair(system, pair, "authors", CPU)
+    after = made_consistent(before, pair)
+    acquisition = Acquisition(5.0, 5.0)
+    deviations = [
+        consistency.measure(prediction.hu, pair.thick.voxels, acquisition, 1.0).mean
+        for prediction in (before, after)
+    ]
+    assert deviations[1] < 0.05
+    if method != "consistent":
+        assert deviations[0] > 1, "nothing was done yet"
+    settings = Settings(method=method, device="cpu", precision="float32")
+    request = Request(
+        axis=2,
+        target_spacing=1.0,
+        acquisition=acquisition,
+        weights=system.checkpoint,
+        settings=settings,
+    )
+    enhanced = METHODS[method].enhance(pair.thick, request, Monitor()).voxels
+    if method == "universal":
+        assert np.abs(after.hu - enhanced).max() < 0.05, "what enhance gives"
+    assert after.seconds > before.seconds
 
 
 def test_the_method_is_told_its_network_and_how_long_to_adapt(monkeypatch):
@@ -153,12 +223,13 @@ def test_the_method_is_told_its_network_and_how_long_to_adapt(monkeypatch):
     class Told(Method):
         def enhance(self, volume, request, monitor):
             settings = request.settings
-            told.append((settings.network, settings.epochs, request.weights, settings.tiling))
+            told.append((settings.network, settings.epochs, settings.tiling, settings.consistency))
+            assert request.weights is None
             return volume
 
     monkeypatch.setitem(METHODS, "sr4zct", Told("sr4zct", "", "sr4zct.enhance"))
-    assert predict_pair(dense, noise(8, 8), "authors", "cpu", "float32").tile is None
-    assert told == [("msd", 1, None, "seamless")]
+    assert predict_pair(dense, noise(8, 8), "authors", CPU).tile is None
+    assert told == [("msd", 1, "seamless", False)]
 
 
 def test_operations_of_the_dense_network_are_every_weight_once_a_pixel():

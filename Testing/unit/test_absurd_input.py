@@ -54,6 +54,8 @@ def test_a_file_of_one_slice_is_refused_by_its_name(tmp_path, capfd, suffix, met
     ("spacing", "words"),
     [
         ((700.0, 700.0, 5000.0), "slices every 5000 mm"),
+        ((0.0007, 0.0007, 0.005), "slices every 0.005 mm"),
+        ((0.0007, 0.0007, 5.0), "voxels of 0.0007 x 0.0007 x 5 mm"),
         ((0.7, 0.7, 101.0), "slices every 101 mm"),
         ((1e30, 1.0, 1.0), "slices every 1e[+]30 mm"),
         ((700.0, 700.0, 5.0), "voxels of 700 x 700 x 5 mm|slices every"),

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from ThickToThinSRLib.errors import UserError
+from ThickToThinSRLib.inference import devices
 from ThickToThinSRLib.inference import runner as runners
 from ThickToThinSRLib.inference.devices import resolve_device
 from ThickToThinSRLib.inference.runner import Runner
@@ -15,6 +16,8 @@ from ThickToThinSRLib.monitor import Monitor
 from ThickToThinSRLib.networks.registry import NetworkEntry
 from ThickToThinSRLib.networks.window_spec import window_spec
 
+# One tile at a time on the CPU, whatever the machine.
+pytestmark = pytest.mark.usefixtures("one_thread")
 WINDOW = window_spec(5, 4, multiple=8, margin=16)
 
 
@@ -69,10 +72,10 @@ def test_a_gpu_without_memory_for_the_smallest_tiles_hands_over_to_the_cpu(monke
     lines = []
     runner = Runner(Fragile(10_000), WINDOW, ENTRY, "cpu", monitor=Monitor(say=lines.append))
     runner.device = torch.device("meta")  # stands for a GPU: anything that is not the CPU
-    runner.shrink("injected", 96, divisible=True)
+    runner.shrink("injected", 1, 96, divisible=True)
     assert runner.device.type == "cpu"
     assert "CPU" in lines[-1]
-    assert runner(np.zeros((4, 96, 96), np.float32)).shape == (10, 96, 96)
+    assert runner(np.zeros((1, 4, 96, 96), np.float32)).shape == (1, 10, 96, 96)
 
 
 def test_a_gpu_without_memory_for_the_weights_hands_over_to_the_cpu(monkeypatch):
@@ -81,10 +84,10 @@ def test_a_gpu_without_memory_for_the_weights_hands_over_to_the_cpu(monkeypatch)
             raise torch.OutOfMemoryError(f"injected on {device}")
 
     monkeypatch.setattr(runners, "resolve_device", lambda name: torch.device("meta"))
-    lines = []
-    runner = Runner(Heavy(10_000), WINDOW, ENTRY, "cuda", monitor=Monitor(say=lines.append))
-    assert "not enough memory on meta for the weights" in lines[0]
-    assert runner(np.zeros((4, 96, 96), np.float32)).shape == (10, 96, 96)
+    said = []
+    runner = Runner(Heavy(10_000), WINDOW, ENTRY, "cuda", monitor=Monitor(say=said.append))
+    assert "not enough memory on meta for the weights" in said[0]
+    assert runner(np.zeros((1, 4, 96, 96), np.float32)).shape == (1, 10, 96, 96)
 
 
 def test_where_nothing_fits_the_user_is_told_so():
@@ -107,7 +110,7 @@ def test_the_authors_tiles_are_never_made_smaller():
         predict(thick, runner.window, "authors", runner, Monitor())
     assert not lines
     runner.device = torch.device("meta")
-    runner.shrink("injected", 128, divisible=False)
+    runner.shrink("injected", 1, 128, divisible=False)
     assert runner.device.type == "cpu"
 
 
@@ -170,7 +173,7 @@ def test_auto_precision_goes_down_only_where_one_tile_bears_it(scale, chosen, mo
     monkeypatch.setattr(runners, "native_bfloat16", lambda: True)
     torch.manual_seed(0)
     runner = Runner(Rounding(scale), WINDOW, entry(halve_on_cpu=True), "cpu")
-    runner(np.random.default_rng(0).random((4, 64, 64)).astype(np.float32))
+    runner(np.random.default_rng(0).random((1, 4, 64, 64)).astype(np.float32))
     assert runner.precision == chosen
 
 
@@ -183,7 +186,7 @@ def test_the_unit_of_a_prediction_decides_how_much_an_error_counts(monkeypatch):
     monkeypatch.setattr(runners, "native_bfloat16", lambda: True)
     torch.manual_seed(0)
     runner = Runner(Rounding(1.0), WINDOW, entry(output_hu=1.0, halve_on_cpu=True), "cpu")
-    runner(np.random.default_rng(0).random((4, 64, 64)).astype(np.float32))
+    runner(np.random.default_rng(0).random((1, 4, 64, 64)).astype(np.float32))
     assert runner.precision == "bfloat16"
 
 
@@ -191,28 +194,34 @@ def test_on_a_cpu_auto_precision_is_float32_and_lower_ones_are_obeyed():
     assert Runner(Fragile(8), WINDOW, ENTRY, "cpu").precision == "float32"
     torch.manual_seed(0)
     network = Rounding(1.0)
-    tile = np.random.default_rng(0).random((4, 64, 64)).astype(np.float32)
+    tile = np.random.default_rng(0).random((1, 4, 64, 64)).astype(np.float32)
     exact = Runner(network, WINDOW, ENTRY, "cpu", "float32")(tile)
     lowered = Runner(network, WINDOW, ENTRY, "cpu", "bfloat16")(tile)
     assert 1e-5 < np.abs(exact - lowered).max() < 0.1
 
 
 def test_float32_allows_no_tf32_and_leaves_the_setting_as_it_was():
-    tf32 = []
+    seen = []
+
+    def settings() -> list:
+        return [getattr(*switch) for switch in devices._tf32_switches()]
 
     class Watching(torch.nn.Module):
         def forward(self, x):
-            tf32.append((torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32))
+            seen.append(settings())
             return x
 
-    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    before = settings()
     try:
-        Runner(Watching(), WINDOW, ENTRY, "cpu")(np.zeros((4, 8, 8), np.float32))
-        assert tf32 == [(False, False)]
-        assert torch.backends.cuda.matmul.allow_tf32
+        devices.set_tf32(True)
+        allowed = settings()
+        Runner(Watching(), WINDOW, ENTRY, "cpu")(np.zeros((1, 4, 8, 8), np.float32))
+        assert settings() == allowed
+        devices.set_tf32(False)
+        assert seen == [settings()] != [allowed]
     finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+        for switch, value in zip(devices._tf32_switches(), before, strict=True):
+            setattr(*switch, value)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -223,4 +232,4 @@ def test_a_result_that_is_no_number_is_refused(value):
 
     runner = Runner(Broken(), WINDOW, ENTRY, "cpu", "float32")
     with pytest.raises(UserError, match="the network's output contains NaN or infinity"):
-        runner(np.zeros((4, 8, 8), np.float32))
+        runner(np.zeros((1, 4, 8, 8), np.float32))

@@ -7,10 +7,12 @@ import shutil
 import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
+from pydicom.sequence import Sequence
 from pydicom.uid import (
     EncapsulatedPDFStorage,
     GrayscaleSoftcopyPresentationStateStorage,
     KeyObjectSelectionDocumentStorage,
+    MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
     RTStructureSetStorage,
     SecondaryCaptureImageStorage,
     XRayRadiationDoseSRStorage,
@@ -112,6 +114,10 @@ IMAGES = {
         lambda: ct_class(["ORIGINAL", "PRIMARY", "AXIAL"], (512, 512)),
         "image without a position",
     ),
+    "page of the slices' size that says it is primary": (
+        lambda: ct_class(["ORIGINAL", "PRIMARY", "AXIAL"], (8, 10)),
+        "image without a position",
+    ),
     "marked localizer": (lambda: scout(CORONAL, ("ORIGINAL", "PRIMARY", "LOCALIZER")), "localizer"),
     "localizer by another name": (lambda: scout(np.eye(3), ("ORIGINAL", "PRIMARY", "SCOUT")), "localizer"),
     "unmarked frontal scout": (lambda: scout(CORONAL), "localizer"),
@@ -148,6 +154,105 @@ def test_scouts_in_two_directions_are_left_out_together(tmp_path):
     voxels, notes = read(tmp_path)
     assert np.array_equal(voxels, dicom_hu())
     assert "2 localizers" in notes
+
+
+def localizers_of(slices):
+    """A series of two scouts across each other that nothing marks as such."""
+    front, side = scout(CORONAL), scout(SAGITTAL)
+    side.ImagePositionPatient = ["5", "-40", "300"]
+    side.SeriesInstanceUID = front.SeriesInstanceUID
+    return [front, side]
+
+
+def enhanced_localizers_of(slices):
+    """The same in one object, which has no other word for it than AXIAL."""
+    both = enhanced_ct(dicom_hu((2, 8, 10)))
+    del both.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence
+    frames = both.PerFrameFunctionalGroupsSequence
+    for frame, direction in zip(frames, (CORONAL, SAGITTAL), strict=True):
+        plane = Dataset()
+        plane.ImageOrientationPatient = [str(value) for value in direction.T[:2].ravel()]
+        frame.PlaneOrientationSequence = Sequence([plane])
+    return [both]
+
+
+def turning_mip_of(slices):
+    """A projection that turns about the long axis: no two images lie parallel."""
+    images = ct_series(dicom_hu((8, 8, 10)))
+    for number, image in enumerate(images):
+        x, y = np.cos(np.pi * number / 8), np.sin(np.pi * number / 8)
+        image.ImageOrientationPatient = [f"{value:.6f}" for value in (x, y, 0, 0, 0, -1)]
+        image.ImagePositionPatient = [f"{value:.4f}" for value in (-10 * x, -10 * y, 50)]
+        image.ImageType = ["DERIVED", "SECONDARY", "AXIAL", "MIP"]
+    return images
+
+
+def pages_of_frames_of(slices):
+    """A capture of many frames that describes each, but not where it lies."""
+    pages = capture(NumberOfFrames=3)
+    pages.SOPClassUID, pages.PixelData = MultiFrameGrayscaleWordSecondaryCaptureImageStorage, bytes(3 * 8192)
+    pages.PerFrameFunctionalGroupsSequence = Sequence([Dataset() for _ in range(3)])
+    pages.SharedFunctionalGroupsSequence = Sequence([Dataset()])
+    return [pages]
+
+
+def of_modality(modality):
+    def images_of(slices):
+        images = ct_series(dicom_hu((6, 8, 10), seed=3))
+        for image in images:
+            image.Modality = modality
+        return images
+
+    return images_of
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (localizers_of, "2 images of a series that is no stack"),
+        (enhanced_localizers_of, "1 image of a series that is no stack"),
+        (turning_mip_of, "8 images of a series that is no stack"),
+        (pages_of_frames_of, "1 screen capture"),
+        (of_modality("PT"), "6 images of modality PT"),
+        (of_modality("MR"), "6 images of modality MR"),
+    ],
+)
+@pytest.mark.parametrize("enhanced", [False, True])
+def test_a_series_that_is_no_stack_of_ct_is_no_choice_beside_one(tmp_path, make, said, enhanced):
+    slices = [enhanced_ct(dicom_hu())] if enhanced else ct_series(dicom_hu())
+    others = make(slices)
+    for dataset in others:
+        dataset.StudyInstanceUID = slices[0].StudyInstanceUID
+    write_series(slices, tmp_path / "in" / "ct")
+    write_series(others, tmp_path / "in" / "zz")
+    voxels, notes = read(tmp_path / "in")
+    assert np.array_equal(voxels, dicom_hu())
+    assert said in notes
+    assert "zz/" in notes
+    monitor = Monitor()
+    inputs = find_inputs(tmp_path / "in", tmp_path / "out", monitor)
+    assert [entry.series for entry in inputs] == [slices[0].SeriesInstanceUID]
+    assert said in monitor.notes[0]
+
+
+def test_another_modality_can_still_be_chosen_and_is_taken_where_it_is_alone(tmp_path):
+    others = of_modality("PT")([])
+    write_series(others, tmp_path / "pt")
+    assert np.array_equal(read(tmp_path)[0], dicom_hu((6, 8, 10), seed=3))
+    assert len(find_inputs(tmp_path, tmp_path.parent / "out")) == 1
+    write_series(ct_series(dicom_hu()), tmp_path / "ct")
+    chosen, _ = read(tmp_path, others[0].SeriesInstanceUID)
+    assert np.array_equal(chosen, dicom_hu((6, 8, 10), seed=3))
+    assert len(find_inputs(tmp_path, tmp_path.parent / "out")) == 2  # of another study
+
+
+def test_a_scout_in_the_series_of_an_enhanced_object_is_left_out(tmp_path):
+    slices = enhanced_ct(dicom_hu())
+    write_series([slices], tmp_path / "ct")
+    write_series([of_series(scout(CORONAL), slices)], tmp_path / "zz")
+    voxels, notes = read(tmp_path)
+    assert np.array_equal(voxels, dicom_hu())
+    assert "1 localizer (zz/00-0.dcm)" in notes
 
 
 @pytest.mark.parametrize("uid", [True, False])
@@ -197,7 +302,7 @@ def test_a_series_without_extent_is_no_choice_beside_a_scan(tmp_path):
     write_series(bolus, tmp_path / "in" / "bolus")
     voxels, notes = read(tmp_path / "in")
     assert np.array_equal(voxels, dicom_hu())
-    assert "4 images of a series without extent" in notes
+    assert "4 images of a series that is no stack" in notes
     assert len(find_inputs(tmp_path / "in", tmp_path / "out")) == 1
     assert "same position" in refusal(tmp_path / "in", series)
     shutil.rmtree(tmp_path / "in" / "ct")

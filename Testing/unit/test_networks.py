@@ -7,6 +7,7 @@ import torch
 
 from Testing.plain_networks import plain_cthnet, plain_tvsrn
 from ThickToThinSRLib.errors import UserError
+from ThickToThinSRLib.networks import swin
 from ThickToThinSRLib.networks.registry import NETWORKS, build
 from ThickToThinSRLib.networks.window_spec import WindowSpec
 
@@ -98,7 +99,7 @@ def test_an_error_in_a_thread_reaches_the_caller(monkeypatch):
     def fail(*_):
         raise MemoryError("no memory")
 
-    monkeypatch.setattr("ThickToThinSRLib.networks.swin._attend", fail)
+    monkeypatch.setattr("ThickToThinSRLib.networks.swin.attend", fail)
     torch.set_num_threads(2)
     with torch.no_grad(), pytest.raises(MemoryError):
         module(image(module, 1, 64, 64))
@@ -244,3 +245,41 @@ def test_inside_its_margin_a_tile_predicts_what_the_whole_image_does(name, size)
 def test_wrong_arguments_are_named(name, arguments, message):
     with pytest.raises(UserError, match=message):
         build(name, **arguments)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("channels", [4, 8])
+def test_heads_filled_up_for_a_gpu_give_the_same_attention_and_gradients(channels, dtype):
+    """Heads of size 4 in half precision, as TVSRN's encoder has, are no size that the fused kernels take."""
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(6, 2, 16, channels, dtype=dtype, requires_grad=True) for _ in range(3))
+    bias = torch.randn(2, 16, 16, dtype=dtype, requires_grad=True)
+    tolerance = {torch.float32: 1e-5, torch.float16: 5e-3, torch.bfloat16: 4e-2}[dtype]
+    expected = swin.attend(q, k, v, bias, 0.5)
+    found = swin.padded_attention(q, k, v, bias, 0.5)
+    assert found.shape == expected.shape
+    assert (found - expected).abs().max() < tolerance
+    gradients = [
+        torch.autograd.grad(out.float().square().sum(), (q, k, v, bias), retain_graph=True)
+        for out in (found, expected)
+    ]
+    for one, other in zip(*gradients, strict=True):
+        assert torch.isfinite(one).all()
+        assert (one - other).abs().max() < 30 * tolerance
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_windows_of_all_masks_in_one_chunk_give_what_chunks_of_one_mask_give(training, monkeypatch):
+    """On a GPU a shifted block is one chunk; only attention is computed by mask."""
+    torch.manual_seed(0)
+    block = swin.SwinBlock(16, (4, 4), 4, (2, 2)).train(training)
+    x = torch.randn(3, 16, 24, 16)
+    with torch.set_grad_enabled(training):
+        expected = block(x.clone())
+        chunks = block._chunks
+        monkeypatch.setattr(
+            block, "_chunks", lambda kinds, limit, device: chunks(kinds, 1000, torch.device("meta"))
+        )
+        assert len(block._chunks(swin.window_kinds((16, 24), (4, 4), (2, 2), True, x.device), 0, None)) == 1
+        found = block(x.clone())
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)

@@ -99,7 +99,8 @@ def test_what_is_read_lies_where_nibabel_has_it(tmp_path):
     rng, told, farthest = np.random.default_rng(2026), Counter(), 0.0
     for number in range(200):
         fields = random_header(rng)
-        path = write_nifti(tmp_path / f"{number}.nii", order=str(rng.choice(["<", ">"])), **fields)
+        order, version = str(rng.choice(["<", ">"])), int(rng.choice([1, 2]))
+        path = write_nifti(tmp_path / f"{number}.nii", None, order, version, **fields)
         try:
             volume = read_volume(path)
         except UserError as error:

@@ -79,15 +79,57 @@ def test_illegal_values_are_refused_not_interpreted(tmp_path, suffix, fields):
     refusal(write_nifti(tmp_path / f"a{suffix}", **fields))
 
 
+@pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("order", ["<", ">"])
-@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".hdr"])
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".hdr", ".hdr.gz"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int32, np.float32, np.float64])
-def test_every_type_and_byte_order_is_read(tmp_path, suffix, dtype, order):
+def test_every_type_and_byte_order_is_read(tmp_path, suffix, dtype, order, version):
     voxels = some_hu().astype(dtype)
-    back = read_volume(write_nifti(tmp_path / f"a{suffix}", voxels, order)).voxels
+    back = read_volume(write_nifti(tmp_path / f"a{suffix}", voxels, order, version)).voxels
     assert back.dtype == np.dtype(dtype)
     assert back.dtype.isnative
     assert np.array_equal(back, voxels)
+
+
+@pytest.mark.parametrize(
+    ("fields", "word"),
+    [
+        ({"vox_offset": 540}, "vox_offset"),
+        ({"vox_offset": -544}, "vox_offset"),
+        ({"dim": (3, 16, -12, 12, 1, 1, 1, 1)}, "-12"),
+        ({"dim": (3, 2**40, 2**40, 12, 1, 1, 1, 1)}, "incomplete"),
+        ({"magic": b"n+2\0\n\n\x1a\n"}, "not a NIfTI file"),  # sent as text
+        ({"codes": (1, 70000)}, "sform_code"),
+        ({"units": 5}, "unit of length"),
+    ],
+    ids=str,
+)
+def test_illegal_values_of_version_2_are_refused(tmp_path, fields, word):
+    assert word in refusal(write_nifti(tmp_path / "a.nii", version=2, **fields))
+
+
+def test_version_2_keeps_what_single_precision_would_lose(tmp_path):
+    spacing = (0.712345678912, 0.712345678912, 4.987654321098)
+    path = write_nifti(tmp_path / "a.nii.gz", version=2, pixdim=(1.0, *spacing, 1, 1, 1, 1), codes=(1, 0))
+    assert read_volume(path).spacing == spacing
+
+
+def test_a_header_that_is_cut_off_is_refused(tmp_path):
+    path = write_nifti(tmp_path / "a.nii", version=2)
+    path.write_bytes(path.read_bytes()[:400])
+    assert "cut off" in refusal(path)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_whether_it_is_compressed_its_bytes_say_and_not_its_name(tmp_path, version):
+    packed = write_nifti(tmp_path / "a.nii.gz", version=version).rename(tmp_path / "packed.nii")
+    plain = write_nifti(tmp_path / "a.nii", version=version).rename(tmp_path / "plain.nii.gz")
+    write_nifti(tmp_path / "a.hdr.gz", version=version)
+    mixed = write_nifti(tmp_path / "mixed.hdr", version=version)
+    mixed.with_suffix(".img").unlink()
+    (tmp_path / "a.img.gz").rename(tmp_path / "mixed.img.gz")
+    for path in (packed, plain, mixed):
+        assert np.array_equal(read_volume(path).voxels, field())
 
 
 @pytest.mark.parametrize("extra", [(4, 1), (5, 1, 1), (7, 1, 1, 1, 1)])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from Testing.command_line import expect_refusal, write
@@ -27,6 +29,20 @@ from ThickToThinSRLib.settings import Settings, flag
         ({"tiling": "none"}, "--tiling must be one of seamless, authors, not 'none'"),
         ({"intensity": "HU"}, "--intensity must be one of auto, hu, unit, not 'HU'"),
         ({"consistency": "off"}, "--consistency must be True or False, not 'off'"),
+        ({"consistency": None}, "--consistency must be True or False, not None"),
+        ({"device": 3}, "--device must be a text, not 3"),
+        ({"device": None}, "--device must be a text, not None"),
+        ({"method": 1}, "--method must be a text, not 1"),
+        ({"axis": True}, "--axis must be a whole number, not True"),
+        ({"axis": 1.0}, "--axis must be a whole number, not 1.0"),
+        ({"axis": "k"}, "--axis must be a whole number, not 'k'"),
+        ({"thickness": "5"}, "--thickness must be a number, not '5'"),
+        ({"spacing": "1"}, "--spacing must be a number, not '1'"),
+        ({"factor": [2]}, "--factor must be a number, not [2]"),
+        ({"minutes": "1"}, "--minutes must be a number, not '1'"),
+        ({"epochs": 1.5}, "--epochs must be a whole number, not 1.5"),
+        ({"checkpoint": 5}, "--checkpoint must be the path of a file, not 5"),
+        ({"checkpoint": ""}, "--checkpoint must be the path of a file, not ''"),
         ({"save_weights": Path("a.pt")}, "must end in .safetensors"),
     ],
 )
@@ -34,6 +50,14 @@ def test_a_bad_value_is_refused_with_what_would_do(options, message):
     with pytest.raises(UserError) as raised:
         Settings(**options)
     assert message in raised.value.worded(flag)
+
+
+def test_numbers_of_numpy_and_paths_as_text_are_taken():
+    settings = Settings(
+        spacing=np.float32(1.5), axis=np.int64(1), epochs=np.int16(2), checkpoint="w.safetensors"
+    )
+    assert settings == Settings(spacing=1.5, axis=1, epochs=2, checkpoint=Path("w.safetensors"))
+    assert json.loads(json.dumps(settings.for_provenance()))["spacing"] == 1.5
 
 
 @pytest.mark.parametrize(

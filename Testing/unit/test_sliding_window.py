@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from ThickToThinSRLib.errors import Cancelled, UserError
-from ThickToThinSRLib.inference.sliding_window import depth_placements, predict, tile_placements
+from ThickToThinSRLib.inference.sliding_window import (
+    depth_placements,
+    predict,
+    predict_blocks,
+    tile_placements,
+)
 from ThickToThinSRLib.intensity import HU_WINDOW, to_hu
 from ThickToThinSRLib.monitor import Monitor
 from ThickToThinSRLib.networks.window_spec import window_spec
@@ -21,27 +26,30 @@ class LinearNetwork:
 
     memory_errors = ()
 
-    def __init__(self, window, tile=10_000, seen=None):
-        self.window, self.tile, self.seen = window, tile, [] if seen is None else seen
+    def __init__(self, window, tile=10_000, most=1):
+        self.window, self.tile, self.most, self.seen = window, tile, most, []
 
-    def __call__(self, block):
-        self.seen.append(block.shape)
+    def at_once(self, pixels):
+        return self.most
+
+    def __call__(self, blocks):
+        self.seen.extend(block.shape for block in blocks)
         r, first = self.window.factor, self.window.first_output
         place = (first + np.arange(self.window.outputs)) / r
         low = np.minimum(place.astype(int), self.window.depth - 2)
         share = (place - low)[:, None, None].astype(np.float32)
-        return block[low] * (1 - share) + block[low + 1] * share
+        return blocks[:, low] * (1 - share) + blocks[:, low + 1] * share
 
 
 class ConfusedAtBorders(LinearNetwork):
     """Right inside the tile and wrong in the margin, like a network whose attention windows wrap around."""
 
-    def __call__(self, block):
-        out = super().__call__(block)
+    def __call__(self, blocks):
+        out = super().__call__(blocks)
         margin = self.window.margin
-        inner = out[:, margin:-margin, margin:-margin].copy()
+        inner = out[..., margin:-margin, margin:-margin].copy()
         out[:] = 1.0
-        out[:, margin:-margin, margin:-margin] = inner
+        out[..., margin:-margin, margin:-margin] = inner
         return out
 
 
@@ -144,9 +152,9 @@ def test_the_input_is_clipped_to_the_networks_window():
     seen = []
 
     class Watching(LinearNetwork):
-        def __call__(self, block):
-            seen.append((block.min(), block.max()))
-            return super().__call__(block)
+        def __call__(self, blocks):
+            seen.append((blocks.min(), blocks.max()))
+            return super().__call__(blocks)
 
     predict(thick, TVSRN, "seamless", Watching(TVSRN), Monitor())
     assert all(low >= 0 and high <= 1 for low, high in seen)
@@ -163,3 +171,34 @@ def test_progress_counts_every_window_and_cancel_ends_at_the_next():
     with pytest.raises(Cancelled):
         predict(thick, TVSRN, "seamless", network, Monitor(cancelled=lambda: len(network.seen) >= 2))
     assert len(network.seen) == 2
+
+
+@pytest.mark.parametrize("most", [2, 7, 100])
+@pytest.mark.parametrize("tile", [10_000, 112])
+def test_windows_in_batches_give_what_they_give_one_by_one(most, tile):
+    thick = ramp(11, 150, 131)
+    thick += np.random.default_rng(0).normal(0, 50, thick.shape).astype(np.float32)
+    expected = predict(thick, TVSRN, "seamless", LinearNetwork(TVSRN, tile), Monitor())
+    steps = []
+    monitor = Monitor(lambda *step: steps.append(step))
+    found = predict(thick, TVSRN, "seamless", LinearNetwork(TVSRN, tile, most), monitor)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert steps[-1][1] == steps[-1][2], "all is reported as done"
+    assert [step[1] for step in steps] == sorted(step[1] for step in steps)
+
+
+@pytest.mark.parametrize("tile", [10_000, 112])
+def test_a_region_is_predicted_as_it_is_in_the_whole(tile):
+    """A network that sees as far as its margin: what lies around the region must be read."""
+
+    class Blurring(LinearNetwork):
+        def __call__(self, blocks):
+            reach = self.window.margin
+            mean = sum(np.roll(blocks, shift, (2, 3)) for shift in ((reach, 0), (-reach, 0), (0, reach)))
+            return super().__call__(mean / 3)
+
+    blocks = np.random.default_rng(0).random((2, 4, 150, 131)).astype(np.float32)
+    whole = predict_blocks(blocks, TVSRN, "seamless", Blurring(TVSRN), lambda *_: None)
+    region = (slice(24, 104), slice(0, 64))
+    part = predict_blocks(blocks, TVSRN, "seamless", Blurring(TVSRN, tile), lambda *_: None, region)
+    np.testing.assert_allclose(part, whole[:, :, region[0], region[1]], atol=1e-6)

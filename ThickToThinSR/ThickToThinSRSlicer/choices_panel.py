@@ -17,7 +17,7 @@ from .sequences import browserOf
 _ADAPTATION_WIDGETS = {
     name: (f"{name}Label", f"{name}Widget")
     for name, option in OPTIONS.items()
-    if option.methods is not None and name != "save_weights"
+    if option.group == "adaptation" and name != "save_weights"
 }
 
 

@@ -50,8 +50,8 @@ def find_inputs(source: Path, target: Path, monitor: Monitor | None = None) -> l
     file of their own (``.mhd``), the result is a single file (``.mha``). The result of a DICOM series is a
     folder with the name of the folder that holds the series; if that folder also holds another input, a
     subfolder named by the series UID. A folder with a damaged DICOM file is listed as an input too: enhancing
-    it reports the error. Files that are not slices of a scan, and series that are not stacks of slices beside
-    a scan of the same study, are left out.
+    it reports the error. Left out are files that are not slices of a scan and, beside a CT scan of the same
+    study, series that are no stacks of slices or none of CT.
 
     Parameters
     ----------
@@ -142,10 +142,15 @@ def _series_inputs(
 
 
 def _cases(found: Inventory) -> dict[str, Series]:
-    """The series to enhance: stacks, and others in whose study there is none (they say why they fail)."""
-    series = {uid: one for uid, one in found.series.items() if one.images}
-    with_stack = {one.study for one in series.values() if one.is_stack}
-    return {uid: one for uid, one in series.items() if one.is_stack or one.study not in with_stack}
+    """The series to enhance: those of each study between which a user could choose."""
+    from ..io.dicom.folder import choices
+
+    studies: dict[str, dict[str, Series]] = defaultdict(dict)
+    for uid, one in found.series.items():
+        if one.images:
+            studies[one.study][uid] = one
+    chosen = set().union(*(choices(study) for study in studies.values()))
+    return {uid: one for uid, one in found.series.items() if uid in chosen}
 
 
 def _series_input(uid: str, files: list[Path], occupied: set[Path], roots: tuple[Path, Path]) -> BatchInput:

@@ -22,9 +22,9 @@ class ConditionedNetwork(torch.nn.Module):
         values = None if description is None else torch.tensor([description])
         self.register_buffer("description", values)
 
-    def forward(self, tile: torch.Tensor) -> torch.Tensor:
-        """Map (1, 1, channels, h, w) to (1, 1, outputs, h, w)."""
-        channels = tile[0].contiguous(memory_format=torch.channels_last)
+    def forward(self, tiles: torch.Tensor) -> torch.Tensor:
+        """(B, 1, channels, h, w) to (B, 1, outputs, h, w)."""
+        channels = tiles[:, 0].contiguous(memory_format=torch.channels_last)
         if self.description is None:
-            return self.network(channels)[None]
-        return self.network(channels, self.description)[None]
+            return self.network(channels)[:, None]
+        return self.network(channels, self.description.expand(len(channels), -1))[:, None]

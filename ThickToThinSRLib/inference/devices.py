@@ -45,6 +45,19 @@ def native_bfloat16() -> bool:
     return any(getattr(torch.cpu, name, bool)() for name in names)
 
 
+def keeps_volumes(device: torch.device) -> bool:
+    """Whether volumes stay on the device between two steps. On an Apple GPU nothing of it has been tried."""
+    return device.type == "cuda"
+
+
+def free_memory(device: torch.device) -> float:
+    """Bytes that are free on a GPU, with those that PyTorch keeps for itself."""
+    if device.type != "cuda":
+        return float("inf")
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + kept
+
+
 @contextlib.contextmanager
 def arithmetic(device: torch.device, precision: str):
     """Compute in half precision (autocast), or in true float32, without the TF32 rounding of GPUs."""
@@ -52,9 +65,37 @@ def arithmetic(device: torch.device, precision: str):
         with torch.autocast(device.type, getattr(torch, precision)):
             yield
         return
-    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    kept = [getattr(*switch) for switch in _tf32_switches()]
+    set_tf32(False)
     try:
         yield
     finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+        for switch, value in zip(_tf32_switches(), kept, strict=True):
+            setattr(*switch, value)
+
+
+def set_tf32(allowed: bool) -> None:
+    """Allow or forbid that GPUs round the factors of float32 products to 10 bits, which is faster."""
+    new = _has_new_tf32()
+    for switch in _tf32_switches():
+        setattr(*switch, ("tf32" if allowed else "ieee") if new else allowed)
+
+
+def _has_new_tf32() -> bool:
+    # PyTorch 2.9 renamed the setting and refuses a mixture of both names.
+    return hasattr(torch.backends.cuda.matmul, "fp32_precision")
+
+
+def _tf32_switches() -> list[tuple[object, str]]:
+    """Objects and attributes that hold the setting."""
+    if _has_new_tf32():
+        owners = (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn)
+        return [(owner, "fp32_precision") for owner in owners]
+    return [(owner, "allow_tf32") for owner in (torch.backends.cuda.matmul, torch.backends.cudnn)]
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 itself: NVIDIA cards from Ampere on, some CPUs."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device)[0] >= 8
+    return device.type == "cpu" and native_bfloat16()

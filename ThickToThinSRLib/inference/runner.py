@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 
 from ..errors import UserError
 from ..monitor import Monitor
+from ..networks.parallel import for_each
 from ..networks.registry import NetworkEntry
 from ..networks.window_spec import WindowSpec
-from .devices import arithmetic, native_bfloat16, resolve_device
+from .devices import arithmetic, free_memory, keeps_volumes, native_bfloat16, resolve_device
 
 # `auto` uses half precision only if the result on one tile differs by less than this from float32 (HU).
 _MEAN_TOLERANCE_HU, _TAIL_TOLERANCE_HU = 0.2, 3.0
 # Working memory for a network: bytes on the CPU, share of the free memory on a GPU.
 _CPU_BUDGET, _GPU_SHARE = 3 << 30, 0.8
+# More tiles at once keep a GPU no busier.
+_MOST_AT_ONCE = 32
 _SMALLEST_TILE = 96
 # On the CPU and on an Apple GPU, PyTorch reports a lack of memory by a plain RuntimeError with these words.
 _MEMORY_WORDS = ("not enough memory", "can't allocate memory", "MPS backend out of memory")
@@ -26,7 +31,7 @@ class Runner:
     Parameters
     ----------
     network : torch.nn.Module
-        Maps ``(1, 1, D, H, W)`` in [0, 1] to ``(1, 1, D_out, H, W)``; in eval mode.
+        ``(B, 1, D, H, W)`` in [0, 1] to ``(B, 1, D_out, H, W)``, in eval mode.
     window : WindowSpec
         What the network requires of its tiles.
     entry : NetworkEntry
@@ -73,41 +78,65 @@ class Runner:
         self.lowered = lowered.get(self.device.type, "float32")
         if precision == "auto" and self.lowered == "float32":
             self.precision = "float32"
-        self.tile = self._largest_tile(entry.bytes_per_pixel)
+        self._bytes_per_pixel = entry.bytes_per_pixel
+        self._most_at_once = _MOST_AT_ONCE
+        side = int((self._budget() / entry.bytes_per_pixel) ** 0.5)
+        self.tile = max(side, _SMALLEST_TILE, 4 * window.margin)
 
-    def _largest_tile(self, bytes_per_pixel: float) -> int:
-        budget = _CPU_BUDGET
-        if self.device.type == "cuda":
-            budget = _GPU_SHARE * torch.cuda.mem_get_info(self.device)[0]
-        side = int((budget / bytes_per_pixel) ** 0.5)
-        return max(side, _SMALLEST_TILE, 4 * self.window.margin)
+    def _budget(self) -> float:
+        """Working memory that the network may use, bytes."""
+        return _GPU_SHARE * free_memory(self.device) if self.device.type == "cuda" else _CPU_BUDGET
 
-    def __call__(self, tile: np.ndarray) -> np.ndarray:
-        """Predict one tile: map (D, h, w) float32 in [0, 1] to (D_out, h, w) float32.
+    def at_once(self, pixels: int) -> int:
+        """How many tiles of so many pixels are predicted in one call.
 
-        Raises
-        ------
-        UserError
-            If the output contains NaN or infinity.
-        MemoryError
-            If memory runs out, see :attr:`memory_errors`.
+        On a GPU as many as fit. On a CPU one on each core, where that needs little memory: it is faster than
+        sharing every operation between the cores.
         """
-        tensor = torch.from_numpy(tile)[None, None].to(self.device)
+        tile = self._bytes_per_pixel * pixels
+        if self.device.type == "cpu":
+            threads = min(torch.get_num_threads(), self._most_at_once)
+            return threads if threads * tile <= _CPU_BUDGET / 2 else 1
+        return max(1, min(self._most_at_once, int(self._budget() / tile)))
+
+    def __call__(self, tiles: Any) -> Any:
+        """Predict tiles: (B, D, h, w) float32 in [0, 1] to (B, D_out, h, w) float32.
+
+        Arrays or tensors; the result is a tensor where volumes stay on the device, else an array.
+        """
+        tensor = self._on_device(tiles)[:, None]
         if self.precision == "auto":
-            self.precision = self._choose_precision(tensor)
-        predicted = self._forward(tensor, self.precision)[0, 0].float().cpu().numpy()
-        if not np.isfinite(predicted).all():
+            self.precision = self._choose_precision(tensor[:1])
+        predicted = self._forward(tensor, self.precision)[:, 0].float()
+        if not torch.isfinite(predicted).all():
             raise UserError(
                 f"the network's output contains NaN or infinity (precision {self.precision}): its weights "
                 "may come from a failed training; if not, use {precision} float32",
                 "precision",
             )
-        return predicted
+        return predicted if keeps_volumes(self.device) else predicted.cpu().numpy()
+
+    def _on_device(self, tiles: Any) -> torch.Tensor:
+        if isinstance(tiles, torch.Tensor):
+            return tiles.to(self.device)
+        tensor = torch.from_numpy(tiles)
+        if self.device.type == "cuda":
+            # From such memory the card reads while the CPU goes on.
+            return tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor.to(self.device)
 
     def _forward(self, tensor: torch.Tensor, precision: str) -> torch.Tensor:
         try:
             with torch.inference_mode(), arithmetic(self.device, precision):
-                return self.network(tensor)
+                if self.device.type != "cpu" or len(tensor) == 1:
+                    return self.network(tensor)
+                parts: list = [None] * len(tensor)
+
+                def work(index: int) -> None:
+                    parts[index] = self.network(tensor[index : index + 1])
+
+                for_each(work, range(len(tensor)), self.device)
+                return torch.cat(parts)
         except RuntimeError as error:
             if any(words in str(error) for words in _MEMORY_WORDS):
                 raise MemoryError(str(error)) from None
@@ -129,15 +158,17 @@ class Runner:
         )
         return precision
 
-    def shrink(self, reason: str, side: int, divisible: bool) -> None:
-        """Use less memory after it ran out: halve the tiles; when they are smallest, move to the CPU.
+    def shrink(self, reason: str, tiles: int, side: int, divisible: bool) -> None:
+        """Make room after memory ran out: fewer tiles at once, then smaller ones, at last the CPU.
 
         Parameters
         ----------
         reason : str
-            The allocator's message.
+            What the allocator said.
+        tiles : int
+            How many tiles at once did not fit.
         side : int
-            Larger side of the tile that did not fit, pixels.
+            Their larger side, pixels.
         divisible : bool
             Whether tiles may be smaller.
 
@@ -149,7 +180,10 @@ class Runner:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         smallest = max(_SMALLEST_TILE, 4 * self.window.margin)
-        if divisible and side > smallest:
+        if tiles > 1:
+            self._most_at_once = max(1, tiles // 2)
+            self.monitor.note(f"out of memory on {self.device}: going on with {self._most_at_once} at once")
+        elif divisible and side > smallest:
             self.tile = max(smallest, side // 2)
             self.monitor.note(f"out of memory on {self.device}: continuing with tiles of {self.tile} pixels")
         elif self.device.type != "cpu":

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..arrays import as_float, beside, zeros
 from ..errors import UserError
 from ..intensity import to_unit
 from ..monitor import Monitor
@@ -137,101 +138,108 @@ def tile_placements(size: int, tile: int, window: WindowSpec, tiling: str) -> li
 
 
 def predict(
-    thick: np.ndarray,
+    thick: Any,
     window: WindowSpec,
     tiling: str,
-    runner: Callable[[np.ndarray], np.ndarray],
+    runner: Callable[[Any], Any],
     monitor: Monitor,
-) -> np.ndarray:
-    """Predict thin slices from thick ones with a network.
+    out: Any = None,
+) -> Any:
+    """Thin slices that a network predicts from thick ones.
 
     Parameters
     ----------
-    thick : ndarray, shape (L, H, W)
-        Thick slices in HU, any type; clipped to [-1024, 2048] HU.
+    thick : ndarray or tensor, shape (L, H, W)
+        Thick slices in HU, any type; clipped to the networks' window.
     window : WindowSpec
         What the network reads and predicts.
     tiling : {"seamless", "authors"}
         See :func:`depth_placements` and :func:`tile_placements`.
     runner : callable
-        Maps ``(depth, h, w)`` float32 in [0, 1] to ``(outputs, h, w)``. Its attributes: ``tile``, the largest
-        side of a tile; ``memory_errors``, the exceptions that it raises when memory runs out;
-        ``shrink(reason, side, divisible)``, called after one of them: uses less memory from then on, or
-        raises UserError. See :class:`~ThickToThinSRLib.inference.runner.Runner`.
-    monitor : Monitor
-        Receives the stage ``network``.
+        ``(B, depth, h, w)`` float32 in [0, 1] to ``(B, outputs, h, w)``, arrays or tensors; has ``tile``, the
+        largest side of a tile, ``at_once(pixels)``, how many tiles of so many pixels it takes in one call,
+        ``memory_errors``, what it raises when memory runs out, and
+        ``shrink(reason, tiles, side, divisible)``, which then makes room or raises.
+    out : ndarray or tensor, shape (factor (L - 1) + 1, H, W), float32, optional
+        Zeros, to which the predictions are added; a new array by default.
 
     Returns
     -------
-    ndarray, shape (factor (L - 1) + 1, H, W), float32
-        On [0, 1] (not clipped); thin slices that no window writes (``authors``) are 0.
-
-    Raises
-    ------
-    UserError
-        See the placements; or if memory is not enough for the smallest tiles.
-    Cancelled
-        If the monitor was asked to stop.
+    ndarray or tensor
+        `out`, on the networks' scale; thin slices that no window writes (``authors``) are 0.
     """
     slices, height, width = thick.shape
-    placements = depth_placements(slices, window, tiling)
-    out = np.zeros((window.factor * (slices - 1) + 1, height, width), np.float32)
+    if out is None:
+        out = np.zeros((window.factor * (slices - 1) + 1, height, width), np.float32)
     # The middle first: the runner chooses the precision on its first tile, which should show the body.
-    for count, placement in enumerate(middle_first(placements)):
-        monitor.check()
-        prediction = predict_block(
-            _unit_block(thick, placement),
-            placement,
-            window,
-            tiling,
-            runner,
-            lambda done, total, first=count: monitor.step(
-                "network", first * total + done, len(placements) * total
-            ),
-        )
-        out[placement.target] += placement.shares[:, None, None] * prediction
+    depth = middle_first(depth_placements(slices, window, tiling))
+    done = 0
+    while done < len(depth):
+        group = depth[done : done + runner.at_once(height * width)]
+        blocks = _unit_blocks(thick, group)
+
+        def on_tile(number: int, total: int, first: int = done, windows: int = len(group)) -> None:
+            monitor.step("network", first * total + number * windows, len(depth) * total)
+
+        predictions = predict_blocks(blocks, window, tiling, runner, on_tile)
+        for placement, prediction in zip(group, predictions, strict=True):
+            used = prediction[placement.offset : placement.offset + len(placement.shares)]
+            share = beside(placement.shares[:, None, None], out)
+            out[placement.target] += share * beside(used, out)
+        done += len(group)
     return out
 
 
-def predict_block(
-    block: np.ndarray,
-    placement: WindowPlacement,
+def predict_blocks(
+    blocks: Any,
     window: WindowSpec,
     tiling: str,
-    runner: Callable[[np.ndarray], np.ndarray],
+    runner: Callable[[Any], Any],
     on_tile: Callable[[int, int], None],
-) -> np.ndarray:
-    """Predict the outputs of one window over whole slices, tile by tile.
+    region: tuple[slice, slice] | None = None,
+) -> Any:
+    """Predict all outputs of some windows over whole slices, tile by tile.
 
     Parameters
     ----------
-    block : ndarray, shape (depth, H, W), float32
-        The network's input.
-    placement : WindowPlacement
-        Selects the predicted slices: ``len(placement.shares)`` slices from ``placement.offset`` on.
-    window, tiling, runner
+    blocks : ndarray or tensor, shape (B, depth, H, W), float32
+        What the network reads, several windows at once.
+    runner
         See :func:`predict`.
     on_tile : callable
-        Called after each tile with the number of tiles done and their total; may raise to stop.
+        Takes the tiles done and their total, after each of them; may raise to stop.
+    region : tuple of 2 slices, optional
+        Rows and columns to predict; what lies around is read only. All by default.
 
     Returns
     -------
-    ndarray, shape (selected slices, H, W), float32
+    ndarray or tensor, shape (B, outputs, H, W) or the region's, float32
     """
-    height, width = block.shape[1:]
+    height, width = blocks.shape[2:]
+    region = region or (slice(0, height), slice(0, width))
+    sizes = [part.stop - part.start for part in region]
     while True:
-        rows, columns = (tile_placements(size, runner.tile, window, tiling) for size in (height, width))
+        rows, columns = (tile_placements(size, runner.tile, window, tiling) for size in sizes)
         tiles = [(row, column) for row in middle_first(rows) for column in middle_first(columns)]
-        prediction = np.zeros((len(placement.shares), height, width), np.float32)
+        at_once = runner.at_once(rows[0].length * columns[0].length)
+        prediction = None
         try:
             for number, (row, column) in enumerate(tiles):
-                _add_tile(prediction, block, placement, row, column, runner)
+                tile = _tile(blocks, (row, column), region)
+                for first in range(0, len(tile), at_once):
+                    part = slice(first, first + at_once)
+                    predicted = runner(tile[part])
+                    if prediction is None:
+                        prediction = zeros((len(blocks), window.outputs, *sizes), predicted)
+                    _fade_in(prediction[part], predicted, row, column)
                 on_tile(number + 1, len(tiles))
             return prediction
         except runner.memory_errors as error:
             # Shrink only after this block: until then the traceback keeps the failed tensors in memory.
             reason = str(error)
-        runner.shrink(reason, max(rows[0].length, columns[0].length), tiling != "authors")
+        prediction = predicted = tile = None
+        side = max(rows[0].length, columns[0].length)
+        runner.shrink(reason, min(at_once, len(blocks)), side, tiling != "authors")
 
 
 def middle_first(items: list) -> list:
@@ -239,30 +247,36 @@ def middle_first(items: list) -> list:
     return [item for _, item in sorted(enumerate(items), key=lambda pair: abs(pair[0] - len(items) // 2))]
 
 
-def _unit_block(thick: np.ndarray, placement: WindowPlacement) -> np.ndarray:
-    """The slices of one window on [0, 1]; the end slices are repeated beyond the ends."""
-    indices = np.clip(np.arange(placement.start, placement.start + placement.length), 0, len(thick) - 1)
-    return np.clip(to_unit(thick[indices].astype(np.float32)), 0.0, 1.0)
+def _unit_blocks(thick: Any, placements: list[WindowPlacement]) -> Any:
+    """The slices of some windows on [0, 1]; beyond the ends the end slices are repeated."""
+    indices = np.stack([placement.start + np.arange(placement.length) for placement in placements])
+    return to_unit(as_float(thick[indices.clip(0, len(thick) - 1)])).clip(0.0, 1.0)
 
 
-def _add_tile(prediction, block, placement, row, column, runner) -> None:
-    tile = block[:, _mirrored(row, block.shape[1])][:, :, _mirrored(column, block.shape[2])]
-    predicted = runner(np.ascontiguousarray(tile))
-    selected = predicted[
-        placement.offset : placement.offset + len(placement.shares),
-        row.offset : row.offset + len(row.shares),
-        column.offset : column.offset + len(column.shares),
+def _tile(blocks: Any, placements: tuple[WindowPlacement, WindowPlacement], region: tuple) -> Any:
+    """What a tile reads of some windows, (B, depth, h, w), contiguous."""
+    for axis, (placement, part) in enumerate(zip(placements, region, strict=True), 2):
+        index = _mirrored(placement.start + part.start, placement.length, blocks.shape[axis])
+        blocks = blocks[:, :, index] if axis == 2 else blocks[:, :, :, index]
+    return np.ascontiguousarray(blocks) if isinstance(blocks, np.ndarray) else blocks.contiguous()
+
+
+def _fade_in(prediction: Any, predicted: Any, row: WindowPlacement, column: WindowPlacement) -> None:
+    """Add a tile's share of the predictions of some windows, in place."""
+    used = predicted[
+        :, :, row.offset : row.offset + len(row.shares), column.offset : column.offset + len(column.shares)
     ]
-    prediction[:, row.target, column.target] += row.shares[:, None] * column.shares * selected
+    share = beside(row.shares[:, None] * column.shares, prediction)
+    prediction[:, :, row.target, column.target] += share * beside(used, prediction)
 
 
-def _mirrored(placement: WindowPlacement, size: int) -> np.ndarray | slice:
-    """Indices of a tile's pixels; beyond the image, it is mirrored about its border pixels."""
-    if placement.start >= 0 and placement.start + placement.length <= size:
-        return slice(placement.start, placement.start + placement.length)
+def _mirrored(start: int, length: int, size: int) -> np.ndarray | slice:
+    """Indices that a tile reads; beyond the image it is mirrored about its border pixels."""
+    if start >= 0 and start + length <= size:
+        return slice(start, start + length)
     period = max(1, 2 * (size - 1))
-    indices = np.abs(np.arange(placement.start, placement.start + placement.length)) % period
-    return np.minimum(indices, period - indices) if size > 1 else np.zeros(placement.length, int)
+    indices = np.abs(np.arange(start, start + length)) % period
+    return np.minimum(indices, period - indices) if size > 1 else np.zeros(length, int)
 
 
 def _cross_fade(written: list[tuple[int, int]], size: int) -> list[np.ndarray]:

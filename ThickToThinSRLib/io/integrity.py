@@ -62,11 +62,9 @@ def check_whole(path: Path, suffix: str) -> None:
 
 
 def _check_nifti(path: Path, suffix: str) -> None:
-    opener = gzip.open if suffix == ".nii.gz" else open
-    with naming_damage(path, suffix), opener(path, "rb") as stream:
-        raw = stream.read(nifti_header.LENGTH)
-        header = nifti_header.parse(raw, path)
-        length = len(raw) + _drained(stream)
+    with naming_damage(path, suffix), nifti_header.opened(path) as stream:
+        header = nifti_header.read_header(stream, path)
+        length = header.size + _drained(stream)
     if length < header.length:
         raise UserError(
             f"{path}: incomplete NIfTI file, {length} bytes of {header.length}: copy or export it again"

@@ -1,4 +1,4 @@
-"""NIfTI-1 volumes in: ``.nii``, ``.nii.gz``, and ``.hdr`` with ``.img``.
+"""NIfTI volumes in, of version 1 or 2: ``.nii``, ``.hdr`` with ``.img``, and each compressed.
 
 Read here and not by ITK, which chooses between contradicting positions by rules of its own, applies an
 intercept that the standard says not to, and takes what a file lacks for zeros.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from ..errors import UserError
 from ..volume import Volume
 from .integrity import check_finite, naming_damage
 from .nifti_geometry import placement
-from .nifti_header import LENGTH, NiftiHeader, parse
+from .nifti_header import NiftiHeader, opened, read_header
 from .straightening import straight_volume
 
 _CHUNK = 1 << 24
@@ -43,19 +44,18 @@ def read_nifti(path: Path, suffix: str, form: str | None = None) -> Volume:
     UserError
         If it is damaged, incomplete, illegal, contradicts itself, or is no scalar volume.
     """
-    pair = suffix == ".hdr"
-    opener = gzip.open if suffix == ".nii.gz" else open
-    with naming_damage(path, suffix), opener(path, "rb") as stream:
-        header = parse(stream.read(LENGTH), path, pair)
+    pair = suffix.startswith(".hdr")
+    with naming_damage(path, suffix), opened(path) as stream:
+        header = read_header(stream, path, pair)
         place = placement(header, path, form)
         if not pair:
-            _skip(stream, header.offset - LENGTH)
-            voxels = _voxels(stream, header, path, suffix == ".nii.gz")
+            _skip(stream, header.offset - header.size)
+            voxels = _voxels(stream, header, path)
     if pair:
         image = image_of(path)
-        with naming_damage(image, ".img"), image.open("rb") as stream:
+        with naming_damage(image, image.suffix), opened(image) as stream:
             _skip(stream, header.offset)
-            voxels = _voxels(stream, header, image, False)
+            voxels = _voxels(stream, header, image)
     check_finite(voxels, str(path))
     if header.scaling is not None:
         voxels = _scaled(voxels, *header.scaling)
@@ -70,11 +70,13 @@ def read_nifti(path: Path, suffix: str, form: str | None = None) -> Volume:
 
 def image_of(path: Path) -> Path:
     """The file with the voxels of the header at `path`, in the header's own capitals."""
-    ending = ".IMG" if path.suffix.isupper() else ".img"
-    image = path.with_suffix(ending)
-    if not image.is_file():
-        raise UserError(f"{path}: the file with its voxels, {image.name}, is missing: put it beside it")
-    return image
+    stem = re.sub(r"\.hdr(\.gz)?$", "", path.name, flags=re.IGNORECASE)
+    endings = (".IMG", ".IMG.GZ") if path.suffix.isupper() else (".img", ".img.gz")
+    images = [path.with_name(stem + ending) for ending in endings]
+    found = next((image for image in images if image.is_file()), None)
+    if found is None:
+        raise UserError(f"{path}: the file with its voxels, {images[0].name}, is missing: put it beside it")
+    return found
 
 
 def _skip(stream, count: int) -> None:
@@ -82,9 +84,10 @@ def _skip(stream, count: int) -> None:
         count -= len(chunk)
 
 
-def _voxels(stream, header: NiftiHeader, path: Path, compressed: bool) -> np.ndarray:
+def _voxels(stream, header: NiftiHeader, path: Path) -> np.ndarray:
     """Voxels (k, j, i) in the machine's byte order; the stream is read to its end, where its checksum is."""
     size = math.prod(header.shape) * header.dtype.itemsize
+    compressed = isinstance(stream, gzip.GzipFile)
     there = path.stat().st_size * (_MOST_DEFLATED if compressed else 1)
     if there < header.length:
         raise _incomplete(path, f"{there}" if not compressed else f"{there} at most", header)

@@ -1,4 +1,4 @@
-"""Where a NIfTI-1 header says that its voxels lie.
+"""Where a NIfTI header says that its voxels lie.
 
 It can say so twice, as a quaternion with the voxel size (qform) and as a matrix (sform). Where both agree, or
 only one is set, that is the place; where they contradict each other, the user must choose.

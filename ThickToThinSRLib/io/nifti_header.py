@@ -1,7 +1,8 @@
-"""What a NIfTI-1 header says; values that the standard does not know are refused, not interpreted."""
+"""What a NIfTI header of version 1 or 2 says; what the standard does not know is refused, not interpreted."""
 
 from __future__ import annotations
 
+import gzip
 import math
 import struct
 from dataclasses import dataclass
@@ -11,15 +12,27 @@ import numpy as np
 
 from ..errors import UserError
 
-LENGTH = 348
-# A single file's voxels begin behind the header and the four bytes that announce extensions.
-_FIRST_VOXEL = 352
+# Bytes of the header; a single file's voxels begin behind it and the four bytes that announce extensions.
+_SIZES = {1: 348, 2: 540}
+_EXTENSIONS = 4
 # Form and place of the fields.
 _FIELDS = {
-    "dim": ("8h", 40), "datatype": ("h", 70), "pixdim": ("4f", 76), "vox_offset": ("f", 108),
-    "scaling": ("2f", 112), "units": ("B", 123), "codes": ("2h", 252), "quaternion": ("3f", 256),
-    "qoffset": ("3f", 268), "sform": ("12f", 280), "magic": ("4s", 344),
+    1: {
+        "dim": ("8h", 40), "datatype": ("h", 70), "pixdim": ("4f", 76), "vox_offset": ("f", 108),
+        "scaling": ("2f", 112), "units": ("B", 123), "codes": ("2h", 252), "quaternion": ("3f", 256),
+        "qoffset": ("3f", 268), "sform": ("12f", 280), "magic": ("4s", 344),
+    },
+    2: {
+        "dim": ("8q", 16), "datatype": ("h", 12), "pixdim": ("4d", 104), "vox_offset": ("q", 168),
+        "scaling": ("2d", 176), "units": ("i", 500), "codes": ("2i", 344), "quaternion": ("3d", 352),
+        "qoffset": ("3d", 376), "sform": ("12d", 400), "magic": ("8s", 4),
+    },
 }  # fmt: skip
+# Of a single file, and of the header of two.
+_MAGIC = {
+    1: (b"n+1\0", b"ni1\0"),
+    2: (b"n+2\0\r\n\x1a\n", b"ni2\0\r\n\x1a\n"),
+}
 _TYPES = {
     2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8",
 }  # fmt: skip
@@ -36,6 +49,8 @@ class NiftiHeader:
 
     Attributes
     ----------
+    size : int
+        Bytes of the header itself.
     shape : tuple of 3 ints
         Voxels along i, j, k.
     dtype : dtype
@@ -56,6 +71,7 @@ class NiftiHeader:
         As stored.
     """
 
+    size: int
     shape: tuple[int, int, int]
     dtype: np.dtype
     offset: int
@@ -74,11 +90,20 @@ class NiftiHeader:
         return self.offset + math.prod(self.shape) * self.dtype.itemsize
 
 
-def parse(raw: bytes, path: Path, pair: bool = False) -> NiftiHeader:
-    """Read the header of the file at `path`.
+def opened(path: Path):
+    """The bytes of the file at `path`, unpacked if it is compressed by gzip, whatever its name says."""
+    with path.open("rb") as stream:
+        compressed = stream.read(2) == b"\x1f\x8b"
+    return gzip.open(path) if compressed else path.open("rb")
+
+
+def read_header(stream, path: Path, pair: bool = False) -> NiftiHeader:
+    """Read the header of the file at `path`; the stream stands behind it afterwards.
 
     Parameters
     ----------
+    stream : binary file
+        See :func:`opened`.
     pair : bool
         Whether the voxels are in a file of their own (``.hdr`` and ``.img``).
 
@@ -87,9 +112,14 @@ def parse(raw: bytes, path: Path, pair: bool = False) -> NiftiHeader:
     UserError
         If it is none, if a value is illegal, or if it is not that of a scalar volume.
     """
-    order = _byte_order(raw, path)
-    field = {name: struct.unpack_from(order + form, raw, at) for name, (form, at) in _FIELDS.items()}
-    _check_magic(field["magic"][0], path, pair)
+    raw = stream.read(_SIZES[1])
+    version, order = _version(raw, path)
+    raw += stream.read(_SIZES[version] - len(raw))
+    if len(raw) < _SIZES[version]:
+        raise UserError(f"{path}: incomplete NIfTI file, its header is cut off: copy or export it again")
+    fields = _FIELDS[version]
+    field = {name: struct.unpack_from(order + form, raw, at) for name, (form, at) in fields.items()}
+    _check_magic(field["magic"][0], _MAGIC[version], path, pair)
     qform_code, sform_code = field["codes"]
     for name, code in (("qform_code", qform_code), ("sform_code", sform_code)):
         if not 0 <= code <= _LARGEST_FORM_CODE:
@@ -97,9 +127,10 @@ def parse(raw: bytes, path: Path, pair: bool = False) -> NiftiHeader:
     if field["units"][0] & 7 not in _UNITS:
         raise _illegal(path, "unit of length (xyzt_units)", field["units"][0])
     return NiftiHeader(
+        len(raw),
         _shape(field["dim"], path),
         np.dtype(order + _type(field["datatype"][0], path)),
-        _offset(field["vox_offset"][0], path, pair),
+        _offset(field["vox_offset"][0], 0 if pair else len(raw) + _EXTENSIONS, path),
         _scaling(*field["scaling"], path),
         _UNITS[field["units"][0] & 7],
         field["pixdim"],
@@ -117,22 +148,22 @@ def _illegal(path: Path, name: str, value: object) -> UserError:
     )
 
 
-def _byte_order(raw: bytes, path: Path) -> str:
-    for order in "<>":
-        if len(raw) >= 4 and raw[:4] == struct.pack(order + "i", 540):
-            raise UserError(f"{path}: a NIfTI-2 file, which is not supported: convert it to NIfTI-1")
-        if len(raw) >= LENGTH and raw[:4] == struct.pack(order + "i", LENGTH):
-            return order
-    raise UserError(f"{path}: not a NIfTI-1 file, whatever its name says")
+def _version(raw: bytes, path: Path) -> tuple[int, str]:
+    """The version of NIfTI, and the byte order."""
+    for version, size in _SIZES.items():
+        for order in "<>":
+            if len(raw) == _SIZES[1] and raw[:4] == struct.pack(order + "i", size):
+                return version, order
+    raise UserError(f"{path}: not a NIfTI file, whatever its name says")
 
 
-def _check_magic(magic: bytes, path: Path, pair: bool) -> None:
-    if magic not in (b"n+1\0", b"ni1\0"):
+def _check_magic(magic: bytes, known: tuple[bytes, bytes], path: Path, pair: bool) -> None:
+    if magic not in known:
         raise UserError(
-            f"{path}: not a NIfTI-1 file (an Analyze file, perhaps, which does not tell left from right): "
+            f"{path}: not a NIfTI file (an Analyze file, perhaps, which does not tell left from right): "
             "export the volume again as NIfTI"
         )
-    if (magic == b"ni1\0") != pair:
+    if (magic == known[1]) != pair:
         is_, must = ("single file", ".nii") if pair else ("header of two files", ".hdr, the other's .img")
         raise UserError(f"{path}: is the {is_} of NIfTI: its name must end in {must}")
 
@@ -159,10 +190,10 @@ def _type(code: int, path: Path) -> str:
     return _TYPES[code]
 
 
-def _offset(value: float, path: Path, pair: bool) -> int:
-    least = 0 if pair else _FIRST_VOXEL
+def _offset(value: float, least: int, path: Path) -> int:
     if not (math.isfinite(value) and value >= least and value == int(value)):
-        raise _illegal(path, "place of the voxels (vox_offset)", f"{value:g}, not {least} or more")
+        fault = f"{value:g}, not a whole number of {least} or more"
+        raise _illegal(path, "place of the voxels (vox_offset)", fault)
     return int(value)
 
 

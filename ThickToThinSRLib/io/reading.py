@@ -70,8 +70,9 @@ def _read_series_of(path: Path, series: str | None, monitor: Monitor, repairs: R
     if series not in (None, uid):
         raise UserError(f"{path}: belongs to series {uid}, not to {{series}} {series}", "series")
     volume = read_series(path.parent, uid, monitor, repairs)
-    monitor.note(
-        f"{path.name} is one file of a series: the whole series is taken, {len(volume.voxels)} slices in "
-        f"{path.parent}"
-    )
+    if len(volume.source["files"]) > 1:
+        monitor.note(
+            f"{path.name} is one file of a series: the whole series is taken, {len(volume.voxels)} slices in "
+            f"{path.parent}"
+        )
     return volume

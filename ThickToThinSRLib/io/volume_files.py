@@ -26,14 +26,14 @@ _READERS = {
     ".mha": "MetaImageIO",
     ".mhd": "MetaImageIO",
 }
-_NIFTI = (".nii.gz", ".nii", ".hdr")
+_NIFTI = (".nii.gz", ".nii", ".hdr.gz", ".hdr")
 # What is written in place of what is only read: results are one file.
 _WRITTEN = {
     **{suffix: suffix for suffix in (".nii.gz", ".nii", ".nrrd", ".mha")},
-    ".hdr": ".nii", ".nhdr": ".nrrd", ".mhd": ".mha",
+    ".hdr": ".nii", ".hdr.gz": ".nii.gz", ".nhdr": ".nrrd", ".mhd": ".mha",
 }  # fmt: skip
 WRITABLE = (".nii.gz", ".nii", ".nrrd", ".mha")
-SUFFIXES = (*WRITABLE, ".mhd", ".nhdr", ".hdr")
+SUFFIXES = (*WRITABLE, ".mhd", ".nhdr", ".hdr", ".hdr.gz")
 
 
 def volume_suffix(path: str | os.PathLike) -> str:
@@ -64,7 +64,7 @@ def data_files(path: str | os.PathLike) -> list[Path]:
     path = Path(path)
     suffix = volume_suffix(path)
     try:
-        if suffix == ".hdr":
+        if suffix.startswith(".hdr"):
             return [image_of(path)]
         if suffix in _NIFTI:
             return []

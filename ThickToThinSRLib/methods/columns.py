@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..interpolation import slab_columns, slabs
+from ..interpolation import each_slab, slab_columns
 from ..monitor import Monitor
 from ..volume import cast
 
@@ -39,9 +39,9 @@ def map_columns(
     """
     _, rows, columns = slices.shape
     out = np.empty((count, rows, columns), slices.dtype)
-    for band in slabs(max(count, len(slices)), rows, columns):
-        monitor.check()
-        solved = solve(slab_columns(slices, band))
-        out[:, band] = cast(solved.reshape(count, -1, columns), out.dtype)
-        monitor.step(stage, band.stop, rows)
+
+    def fill(band: slice) -> None:
+        out[:, band] = cast(solve(slab_columns(slices, band)).reshape(count, -1, columns), out.dtype)
+
+    each_slab(fill, (max(count, len(slices)), rows, columns), stage, monitor)
     return out

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import torch
 
 from ..consistency import ConsistencyProjection
 from ..errors import UserError
+from ..inference.place import Place
 from ..inference.runner import Runner
 from ..inference.sliding_window import predict
 from ..intensity import HU_WINDOW, to_hu
-from ..interpolation import interpolation_matrix, linear_matrix, slab_columns, slabs
+from ..interpolation import SliceMap, interpolation_matrix, linear_matrix, slab_columns
 from ..monitor import Monitor
 from ..networks.registry import NETWORKS
-from ..volume import Volume, cast_in_place, refined, slice_count
-from .columns import map_columns
+from ..volume import Volume, refined, slice_count
 from .outside_window import blend_interpolation
 from .request import Request
 
@@ -51,38 +50,60 @@ def enhance_with(network: torch.nn.Module, volume: Volume, request: Request, mon
         )
     entry = NETWORKS[network.name]
     runner = Runner(network, window, entry, settings.device, settings.precision, monitor)
-    thin = predict(thick, window, settings.tiling, runner, monitor)
+    count = slice_count(len(thick), acquisition.spacing, target)
+    _, rows, columns = thick.shape
+    predicted = window.factor * (len(thick) - 1) + 1
+    place = Place(runner.device, (len(thick) + predicted + count * resampled) * rows * columns, monitor)
+    volumes = place.volumes
+    volumes["thick"], volumes["thin"] = place.put(thick), place.zeros((predicted, rows, columns))
+    predict(volumes["thick"], window, settings.tiling, runner, monitor, volumes["thin"])
     monitor.record(device=str(runner.device), precision=runner.precision)
     if resampled:
-        count = slice_count(len(thick), acquisition.spacing, target)
-        matrix = interpolation_matrix(len(thin), native, count, target).astype(np.float32)
-        thin = map_columns(lambda columns: matrix @ columns, thin, count, "resampling", monitor)
-    _finish(thin, thick, request, monitor)
-    return refined(volume, request.axis, target, cast_in_place(thin, volume.voxels.dtype))
+        _resample(place, SliceMap(interpolation_matrix(predicted, native, count, target)), monitor)
+    _finish(place, request, monitor)
+    return refined(volume, request.axis, target, place.result("thin", volume.voxels.dtype))
 
 
-def _finish(thin: np.ndarray, thick: np.ndarray, request: Request, monitor: Monitor) -> None:
-    """Take a network's output `thin` to HU, in place; mend what its window clipped; make it consistent.
+def _resample(place: Place, solve: SliceMap, monitor: Monitor) -> None:
+    """Interpolate the network's own slices to those that are asked for."""
+    volumes = place.volumes
+    volumes["native"] = volumes["thin"]
+    shape = (len(solve.whole.array), *volumes["native"].shape[1:])
+    volumes["thin"] = place.zeros(shape)
+
+    def fill(band: slice) -> None:
+        solved = solve(slab_columns(volumes["native"], band))
+        volumes["thin"][:, band] = solved.reshape(shape[0], -1, shape[2])
+
+    place.each_slab(fill, (max(shape[0], len(volumes["native"])), *shape[1:]), "resampling", monitor)
+    del volumes["native"]
+
+
+def _finish(place: Place, request: Request, monitor: Monitor) -> None:
+    """Take a network's output "thin" to HU, in place; mend what its window clipped; make it consistent.
 
     The released test loop (the authors' tiling) ends with the clipped HU of the network.
     """
-    acquisition, target = request.acquisition, request.target_spacing
-    count, rows, columns = thin.shape
-    interpolate = interpolation_matrix(len(thick), acquisition.spacing, count, target)
-    spread = linear_matrix(len(thick), acquisition.spacing, count, target)
+    acquisition, target, volumes = request.acquisition, request.target_spacing, place.volumes
+    shape, slices = volumes["thin"].shape, len(volumes["thick"])
+    count = shape[0]
+    interpolate = SliceMap(interpolation_matrix(slices, acquisition.spacing, count, target))
+    spread = SliceMap(linear_matrix(slices, acquisition.spacing, count, target))
     project = None
     if request.settings.consistency:
-        project = ConsistencyProjection(acquisition, len(thick), count, target)
-    for band in slabs(count, rows, columns):
-        monitor.check()
+        project = ConsistencyProjection(acquisition, slices, count, target)
+
+    def finish(band: slice) -> None:
+        thin = volumes["thin"]
         hu = to_hu(thin[:, band].reshape(count, -1))
         if request.settings.tiling == "authors":
-            np.clip(hu, *HU_WINDOW, out=hu)
+            hu = hu.clip(*HU_WINDOW)
         else:
-            measured = slab_columns(thick, band)
+            measured = slab_columns(volumes["thick"], band)
             if project is not None:
                 # Against what the network saw: metal must not pull at its surroundings.
-                hu = project(hu, np.clip(measured, *HU_WINDOW))
+                hu = project(hu, measured.clip(*HU_WINDOW))
             hu = blend_interpolation(hu, measured, interpolate, spread)
-        thin[:, band] = hu.reshape(count, -1, columns)
-        monitor.step("consistency", band.stop, rows)
+        thin[:, band] = hu.reshape(count, -1, shape[2])
+
+    place.each_slab(finish, tuple(shape), "consistency", monitor)

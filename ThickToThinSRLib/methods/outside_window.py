@@ -7,33 +7,32 @@ each thick slice to the next.
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
 from ..intensity import outside_window
+from ..interpolation import SliceMap
 
 
-def interpolation_share(measured: np.ndarray, spread: np.ndarray) -> np.ndarray:
-    """Share of the interpolated input in each thin voxel.
+def interpolation_share(measured: Any, spread: SliceMap) -> Any:
+    """Share of the interpolation in thin voxels.
 
     Parameters
     ----------
-    measured : ndarray, shape (M, pixels)
+    measured : ndarray or tensor, shape (M, pixels), float32
         Thick slices in HU.
-    spread : ndarray, shape (N, M)
-        Matrix of the linear interpolation between the slices.
+    spread : SliceMap
+        Linear interpolation to N slices.
 
     Returns
     -------
-    ndarray, shape (N, pixels), float32
-        0: only the network's result; 1: only the interpolation.
+    ndarray or tensor, shape (N, pixels), float32
+        0 where the network's result counts, 1 where the interpolation does.
     """
-    return np.clip(spread.astype(np.float32) @ outside_window(measured), 0.0, 1.0)
+    return spread(outside_window(measured)).clip(0.0, 1.0)
 
 
-def blend_interpolation(
-    hu: np.ndarray, measured: np.ndarray, interpolate: np.ndarray, spread: np.ndarray
-) -> np.ndarray:
-    """Replace a network's result by the interpolated input where the input lies outside the HU range.
+def blend_interpolation(hu: Any, measured: Any, interpolate: SliceMap, spread: SliceMap) -> Any:
+    """Blend thin columns (N, pixels) to the interpolated input, in place, where the input lies outside.
 
     Parameters
     ----------
@@ -41,18 +40,11 @@ def blend_interpolation(
         Thin columns in HU; changed in place.
     measured, spread
         See :func:`interpolation_share`.
-    interpolate : ndarray, shape (N, M)
-        Matrix of the interpolation.
-
-    Returns
-    -------
-    ndarray
-        `hu`.
+    interpolate : SliceMap
+        The interpolation that takes over.
     """
-    affected = (outside_window(measured) > 0).any(axis=0)
-    if not affected.any():
-        return hu
-    share = interpolation_share(measured[:, affected], spread)
-    interpolated = interpolate.astype(np.float32) @ measured[:, affected]
-    hu[:, affected] += share * (interpolated - hu[:, affected])
+    touched = (outside_window(measured) > 0).any(0)
+    if touched.any():
+        share = interpolation_share(measured[:, touched], spread)
+        hu[:, touched] += share * (interpolate(measured[:, touched]) - hu[:, touched])
     return hu

@@ -53,7 +53,7 @@ class Method:
     @property
     def learns(self) -> bool:
         """Whether the method uses a network, trained before or on the scan."""
-        return self.network is not None or bool(self.options)
+        return self.network is not None or any(OPTIONS[name].group == "adaptation" for name in self.options)
 
 
 # Of methods after a paper, whose published weights may differ in quality.

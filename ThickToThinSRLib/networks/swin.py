@@ -13,16 +13,19 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..errors import UserError
 from .parallel import for_each
-from .windows import relative_position_index, window_kinds
+from .windows import WindowKind, relative_position_index, window_kinds
 
 # Elements in the largest intermediate result (attention scores or hidden layer) of a chunk of windows. On a
 # CPU a few MB stay in the cache and are reused by the allocator. A GPU needs enough work for all its cores,
 # but its kernels accept at most 65535 windows at once.
 _CPU_NUMBERS = 1 << 21
-_GPU_NUMBERS = 1 << 25
+_GPU_NUMBERS, _GPU_WINDOWS = 1 << 28, 65535
+# The fused attention of GPUs takes heads of a multiple of this many channels in half precision.
+_HEAD_MULTIPLE = 8
 # Added to the scores of token pairs that must not attend to each other, as in the released code.
 _BLOCKED = -100.0
 # Windows with fewer tokens than this are combined into groups, see WindowAttention.forward.
@@ -49,21 +52,41 @@ class WindowAttention(nn.Module):
         bias = self.position_bias[index].permute(2, 0, 1)
         return bias.contiguous() if blocked is None else bias + _BLOCKED * blocked
 
-    def forward(self, x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-        """(windows, N, C), (heads, N, N) -> (windows, N, C)."""
-        windows, tokens, channels = x.shape
+    def forward(self, x: torch.Tensor, kinds: list[tuple[int, torch.Tensor]]) -> torch.Tensor:
+        """Attend within windows.
+
+        Parameters
+        ----------
+        x : Tensor, shape (B, windows, N, C)
+        kinds : list of (int, Tensor)
+            How many windows in turn have which bias (heads, N, N).
+
+        Returns
+        -------
+        Tensor, shape (B, windows, N, C)
+        """
         qkv = linear(self.qkv, x)
+        counts = [count for count, _ in kinds]
+        parts = [
+            self._attended(part, bias)
+            for part, (_, bias) in zip(qkv.split(counts, dim=1), kinds, strict=True)
+        ]
+        return linear(self.projection, parts[0] if len(parts) == 1 else torch.cat(parts, dim=1))
+
+    def _attended(self, qkv: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        """(B, windows, N, 3 C) of windows that share a bias (heads, N, N) -> (B, windows, N, C)."""
+        batch, windows, tokens, channels = *qkv.shape[:3], qkv.shape[3] // 3
         group = 1
-        if x.device.type == "cpu" and tokens < _SMALLEST_PRODUCT:
+        if qkv.device.type == "cpu" and tokens < _SMALLEST_PRODUCT:
             # Matrix products and softmax over very short rows are slow. Several windows are combined into
             # one, in which tokens of different windows do not attend to each other.
-            group = math.gcd(_SMALLEST_PRODUCT // tokens, windows)
+            group = math.gcd(_SMALLEST_PRODUCT // tokens, batch * windows)
             bias = _block_diagonal(bias, group)
         # (3, windows, heads, N, C / heads), in one copy for all the products that follow
-        qkv = qkv.view(windows // group, group * tokens, 3, self.heads, -1)
+        qkv = qkv.reshape(batch * windows // group, group * tokens, 3, self.heads, -1)
         qkv = qkv.permute(2, 0, 3, 1, 4).contiguous()
-        x = _attend(*qkv, bias.to(qkv.dtype), self.scale)
-        return linear(self.projection, x.transpose(1, 2).reshape(windows, tokens, channels))
+        x = attend(*qkv, bias.to(qkv.dtype), self.scale)
+        return x.transpose(1, 2).reshape(batch, windows, tokens, channels)
 
 
 class SwinBlock(nn.Module):
@@ -112,16 +135,11 @@ class SwinBlock(nn.Module):
         batch, *grid, channels = x.shape
         kinds = window_kinds(tuple(grid), self.window, self.shift, self.masked, x.device)
         x = x.view(batch, -1, channels)
-        limit = self._windows_at_a_time(x.device) // batch
-        chunks = [
-            (index, bias)
-            for kind, bias in ((kind, self.attention.bias(kind.blocked)) for kind in kinds)
-            for index in kind.chunks(limit)
-        ]
+        chunks = self._chunks(kinds, self._windows_at_a_time(x.device) // batch, x.device)
         gains = [self._branch_gain(x), self._branch_gain(x)] if self.training and self.drop_path else None
 
-        def compute(index: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-            return self._windows(x.index_select(1, index.flatten()), len(index), bias, gains)
+        def compute(index: torch.Tensor, biases: list[tuple[int, torch.Tensor]]) -> torch.Tensor:
+            return self._windows(x.index_select(1, index.flatten()), biases, gains)
 
         if torch.is_grad_enabled():
             order = torch.cat([index.flatten() for index, _ in chunks])
@@ -130,16 +148,35 @@ class SwinBlock(nn.Module):
             for_each(lambda chunk: x.index_copy_(1, chunk[0].flatten(), compute(*chunk)), chunks, x.device)
         return x.view(batch, *grid, channels)
 
+    def _chunks(
+        self, kinds: tuple[WindowKind, ...], limit: int, device: torch.device
+    ) -> list[tuple[torch.Tensor, list[tuple[int, torch.Tensor]]]]:
+        """Windows that are computed together, at most `limit`, and which of them have which bias.
+
+        On a CPU the windows of a chunk share a bias. On a GPU few large chunks are faster, and only attention
+        itself is computed separately for each bias.
+        """
+        biases = [(kind, self.attention.bias(kind.blocked)) for kind in kinds]
+        total = sum(len(kind.index) for kind in kinds)
+        if device.type != "cpu" and total <= limit:
+            index = torch.cat([kind.index for kind in kinds])
+            return [(index, [(len(kind.index), bias) for kind, bias in biases])]
+        return [(index, [(len(index), bias)]) for kind, bias in biases for index in kind.chunks(limit)]
+
     def _windows_at_a_time(self, device: torch.device) -> int:
         tokens = math.prod(self.window)
         widest = max(self.attention.heads * tokens, self.mlp_in.out_features)
-        return (_CPU_NUMBERS if device.type == "cpu" else _GPU_NUMBERS) // (widest * tokens)
+        if device.type == "cpu":
+            return _CPU_NUMBERS // (widest * tokens)
+        return min(_GPU_NUMBERS // (widest * tokens), _GPU_WINDOWS)
 
-    def _windows(self, x: torch.Tensor, windows: int, bias: torch.Tensor, gains: list | None) -> torch.Tensor:
+    def _windows(
+        self, x: torch.Tensor, biases: list[tuple[int, torch.Tensor]], gains: list | None
+    ) -> torch.Tensor:
         """Apply the block to tokens (B, windows * N, C) that are ordered by window."""
         batch, _, channels = x.shape
-        in_windows = self.attention_norm(x).view(batch * windows, -1, channels)
-        branch = self.attention(in_windows, bias).view(x.shape)
+        in_windows = self.attention_norm(x).view(batch, -1, math.prod(self.window), channels)
+        branch = self.attention(in_windows, biases).view(x.shape)
         x = x + (branch if gains is None else branch * gains[0])
         branch = linear(self.mlp_out, F.gelu(linear(self.mlp_in, self.mlp_norm(x))))
         return x + (branch if gains is None else branch * gains[1])
@@ -247,10 +284,14 @@ def initialize(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
-def _attend(
+def attend(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bias: torch.Tensor, scale: float
 ) -> torch.Tensor:
     """Softmax attention of q, k, v (n, heads, N, c); `bias` (heads, N, N) is added to the scaled scores."""
+    if q.device.type == "cuda":
+        # cuDNN's attention is left out: with a bias, one version of it gave NaN gradients.
+        with sdpa_kernel([SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]):
+            return padded_attention(q, k, v, bias, scale)
     if q.device.type != "cpu":
         return F.scaled_dot_product_attention(q, k, v, bias, scale=scale)
     # For so few tokens in a window, plain batched products are faster on a CPU than the fused kernel.
@@ -259,6 +300,21 @@ def _attend(
         return torch.add(bias, scores, alpha=scale).softmax(-1) @ v
     torch.add(bias, scores, alpha=scale, out=scores)
     return torch.softmax(scores, -1, out=scores) @ v
+
+
+def padded_attention(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bias: torch.Tensor, scale: float
+) -> torch.Tensor:
+    """The fused attention; heads are filled up with zeros to a size that it takes in half precision.
+
+    Zeros add nothing to the scores, and what they give is cut off.
+    """
+    channels = q.shape[-1]
+    missing = -channels % _HEAD_MULTIPLE
+    if missing:
+        q, k, v = (F.pad(part, (0, missing)) for part in (q, k, v))
+    bias = bias.expand(len(q), -1, -1, -1)
+    return F.scaled_dot_product_attention(q, k, v, bias, scale=scale)[..., :channels]
 
 
 def _block_diagonal(bias: torch.Tensor, group: int) -> torch.Tensor:

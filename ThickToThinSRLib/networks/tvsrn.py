@@ -10,6 +10,7 @@ paper in details; with `learned_mask_tokens` the mask tokens are learned, as in 
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -151,10 +152,18 @@ class TVSRN(nn.Module):
         visible = torch.arange(self.depth, device=x.device) * self.factor
         base = slice_positions(self.slices, self.channels, x.device).to(x.dtype)  # (D', C)
         if self.mask_tokens is not None:
-            hidden = torch.ones(self.slices, dtype=torch.bool, device=x.device).index_fill(0, visible, False)
-            base = base.index_add(0, hidden.nonzero()[:, 0], self.mask_tokens.to(x.dtype))
+            hidden = _hidden(self.slices, self.depth, self.factor, x.device)
+            base = base.index_add(0, hidden, self.mask_tokens.to(x.dtype))
         tokens = base.expand(*x.shape[:3], -1, -1)
         return tokens.index_add(3, visible, x.unflatten(3, (self.depth, self.channels)))
+
+
+@lru_cache(maxsize=16)
+def _hidden(slices: int, depth: int, factor: int, device: torch.device) -> torch.Tensor:
+    """Thin slices that are no thick ones; found once, as a GPU would have to wait for it."""
+    visible = {index * factor for index in range(depth)}
+    with torch.inference_mode(False):
+        return torch.tensor([index for index in range(slices) if index not in visible], device=device)
 
 
 def window_for(

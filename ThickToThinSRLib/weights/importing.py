@@ -17,6 +17,8 @@ from .saint_state import saint_arguments
 if TYPE_CHECKING:
     import torch
 
+AS_PUBLISHED = "as published"  # version in the card of imported weights
+
 
 def import_authors(source: str | os.PathLike, target: str | os.PathLike, overwrite: bool = False) -> Weights:
     """Convert an authors' checkpoint; its ``config_dict`` gives architecture, depth, factor and crop.
@@ -57,7 +59,7 @@ def import_authors(source: str | os.PathLike, target: str | os.PathLike, overwri
     weights, arguments, window = _converted(entry, state, config, str(source))
     card = {
         "title": entry.title,
-        "version": "as published",
+        "version": AS_PUBLISHED,
         "licence": "as stated by its authors; not known to this file",
         "origin": f"converted from {source.name}, sha256 {checksum(source)}",
         "data": "not known to this file",

@@ -21,7 +21,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ThickToThinSRLib.enhance import enhance_volume
 from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.intensity import HU_WINDOW, to_unit
 from ThickToThinSRLib.networks.registry import WindowSpec
@@ -194,6 +193,9 @@ def distil(path: Path, teacher: Path, output: Path, factor: int) -> None:
 
 def _enhanced(thick: Volume, teacher: Path, spacing: float) -> np.ndarray:
     """Contiguous thick slices, along the last index axis, enhanced by `universal` to `spacing` mm."""
+    # Only making the data needs the libraries that read scans, not learning from it.
+    from ThickToThinSRLib.enhance import enhance_volume
+
     settings = Settings(
         method="universal", checkpoint=teacher, spacing=spacing, thickness=thick.spacing[2], axis=2
     )

@@ -10,7 +10,6 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from ThickToThinSRLib.errors import UserError
-from ThickToThinSRLib.io.reading import read_input
 from ThickToThinSRLib.volume import through_plane_axis
 
 
@@ -47,7 +46,7 @@ AnyScan = TypeVar("AnyScan", bound=_Weighted)
 
 
 def scan_paths(folder: Path, leave_out: Sequence[str] = (), dicom: bool = False) -> list[Path]:
-    """Volume files (.nii.gz) of a folder, and with `dicom` also its folders (DICOM series), by name.
+    """Scans in a folder, by name: .nii.gz, .npz (of training.pack) and, with `dicom`, folders of a series.
 
     Parameters
     ----------
@@ -59,7 +58,7 @@ def scan_paths(folder: Path, leave_out: Sequence[str] = (), dicom: bool = False)
     UserError
         If there is no such scan.
     """
-    paths = set(folder.glob("[!.]*.nii.gz"))
+    paths = {*folder.glob("[!.]*.nii.gz"), *folder.glob("[!.]*.npz")}
     if dicom:
         paths |= {path for path in folder.glob("[!.]*") if path.is_dir()}
     chosen = sorted(path for path in paths if not any(part in path.name for part in leave_out))
@@ -77,6 +76,11 @@ def read_scan(path: Path, weight: float = 1.0) -> Scan:
     UserError
         If the file is damaged, or a side of the volume has a single voxel.
     """
+    if path.suffix == ".npz":  # see training.pack; needs no library that reads files of scans
+        with np.load(path) as stored:
+            return Scan(path.stem, stored["voxels"], tuple(stored["spacing"].tolist()), weight)
+    from ThickToThinSRLib.io.reading import read_input
+
     volume = read_input(path)
     axis = through_plane_axis(volume)
     slices = volume.slices_first(axis)

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from ThickToThinSRLib.acquisition import Acquisition
+from ThickToThinSRLib.consistency import ConsistentInterpolation
 from ThickToThinSRLib.methods.sr4zct.planes import (
     RESIDUAL_SCALE,
-    PlaneInterpolation,
     acquisition_channels,
     along_rows,
     plane_input,
@@ -69,7 +69,7 @@ def draw_batch(scans: Sequence[Scan], generator: np.random.Generator) -> dict[st
     truth = along_rows(thin_matrix(rows, step, target), images)
     thick = along_rows(thick_matrix(rows, step, acquisition), images)
     assumed = Acquisition(thickness, acquisition.spacing)
-    base = PlaneInterpolation(assumed, thick.shape[1], truth.shape[1], target)(thick)
+    base = ConsistentInterpolation(assumed, thick.shape[1], truth.shape[1], target)(thick)
     description = acquisition_channels(truth.shape[1], assumed, target, pixel)
     first = generator.integers(0, max(1, truth.shape[1] - SIDE + 1))
     part = slice(first, first + SIDE)

@@ -16,9 +16,9 @@ import numpy as np
 
 from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.intensity import detect_intensity, to_hu
-from ThickToThinSRLib.io.reading import read_input
-from ThickToThinSRLib.io.volume_files import SUFFIXES
 from ThickToThinSRLib.volume import Volume, through_plane_axis
+
+from .headers import shape_in_headers
 
 SPLITS = ("train", "val", "test")
 INDEX = "index.json"
@@ -74,7 +74,7 @@ class Case:
         try:
             if self.geometry is not None:
                 return ScanPair(*(self._mapped(kind, path) for kind, path in self._files()))
-            volumes = _axial(*(read_input(path) for _, path in self._files()))
+            volumes = _axial(*(_read(path) for _, path in self._files()))
         except UserError as error:
             raise UserError(f"case {self.name}: {error}") from error
         scales = tuple(detect_intensity(volume.voxels) for volume in volumes)
@@ -83,6 +83,10 @@ class Case:
             for volume, scale in zip(volumes, scales, strict=True)
         )
         return ScanPair(thick, thin, scales)
+
+    def thick_shape(self) -> tuple[int, int, int] | None:
+        """Thick slices, rows and columns according to the headers alone; None if they cannot be read."""
+        return tuple(self.geometry["thick"]["shape"]) if self.geometry else shape_in_headers(self.thick)
 
     def _files(self):
         return ("thick", self.thick), ("thin", self.thin)
@@ -192,17 +196,30 @@ def _split_file(folder: Path) -> dict[str, list[str]]:
     raise UserError(f"{folder}: needs a JSON file with the lists train, val and test")
 
 
+def _read(path: Path) -> Volume:
+    # Prepared data need no library that reads files of scans.
+    from ThickToThinSRLib.io.reading import read_input
+
+    return read_input(path)
+
+
+def _suffixes() -> tuple[str, ...]:
+    from ThickToThinSRLib.io.volume_files import SUFFIXES
+
+    return SUFFIXES
+
+
 def _volumes(folder: Path) -> dict[str, Path]:
     """Volume files and DICOM folders in a folder, by their names without suffix."""
     if not folder.is_dir():
         return {}
     paths = [p for p in folder.iterdir() if not p.name.startswith(".")]
-    return {stem(p): p for p in paths if p.is_dir() or p.name.lower().endswith(SUFFIXES)}
+    return {stem(p): p for p in paths if p.is_dir() or p.name.lower().endswith(_suffixes())}
 
 
 def stem(path: Path) -> str:
     """File name without the suffix of a volume file."""
-    for suffix in SUFFIXES:
+    for suffix in _suffixes():
         if path.name.lower().endswith(suffix):
             return path.name[: -len(suffix)]
     return path.name

@@ -68,13 +68,7 @@ class Crops(torch.utils.data.Dataset):
         self.cases, self.window, self.plan = list(cases), window, plan
         self.pairs: dict[int, ScanPair] = {}
         for case in self.cases:
-            shape = case.geometry["thick"]["shape"]
-            if shape[0] < window.depth or min(shape[1:]) < plan.side:
-                size = f"{window.depth} x {plan.side} x {plan.side}"
-                raise UserError(
-                    f"case {case.name}: {shape[0]} thick slices of {shape[2]} x {shape[1]} pixels are "
-                    f"smaller than a crop of {size}: set a smaller crop, or leave the case out"
-                )
+            check_crop(case.name, case.geometry["thick"]["shape"], window, plan.side)
 
     def __len__(self) -> int:
         return len(self.cases) * self.plan.per_case
@@ -104,6 +98,27 @@ class Crops(torch.utils.data.Dataset):
         if rng.random() < self.plan.flip:
             thick, thin = thick[..., ::-1], thin[..., ::-1]
         return _tensor(thick), _tensor(thin), f"{name} at slice {z}, row {y}, column {x}"
+
+
+def check_crop(name: str, shape: Sequence[int], window: WindowSpec, side: int) -> None:
+    """Raise a UserError if a case is smaller than a crop.
+
+    Parameters
+    ----------
+    name : str
+        Name of the case.
+    shape : 3 ints
+        Its thick slices, their rows and columns.
+    window : WindowSpec
+        How many thick slices the network reads.
+    side : int
+        In-plane side of the crop, pixels.
+    """
+    if shape[0] < window.depth or min(shape[1:]) < side:
+        raise UserError(
+            f"case {name}: {shape[0]} thick slices of {shape[2]} x {shape[1]} pixels are smaller than a crop "
+            f"of {window.depth} x {side} x {side}: set a smaller crop, or leave the case out"
+        )
 
 
 class StepSampler(torch.utils.data.Sampler):

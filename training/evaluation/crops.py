@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import uniform_filter
+from scipy.ndimage import uniform_filter, uniform_filter1d
 
 _SIDE = 128  # pixels
+_BONE_HU = 200
+_SPINE = 9  # columns over which bone is looked for
 
 
 def crop_places(truth: np.ndarray, factor: int) -> dict[str, tuple]:
-    """Indices of the planes: between two thick slices, where the scan changes most from slice to slice.
+    """Indices of the planes.
+
+    Axial and coronal planes lie between two thick slices, where the scan changes most from slice to slice;
+    the sagittal plane lies where there is most bone: in a chest it shows the spine.
 
     Parameters
     ----------
@@ -30,7 +35,21 @@ def crop_places(truth: np.ndarray, factor: int) -> dict[str, tuple]:
     z0 = max(0, middle - half)
     z = slice(z0, min(slices, z0 + 2 * half))
     rows, columns = slice(y0, y0 + side_y), slice(x0, x0 + side_x)
-    return {"axial": (middle, rows, columns), "coronal": (z, y, columns), "sagittal": (z, rows, x)}
+    return {
+        "axial": (middle, rows, columns),
+        "coronal": (z, y, columns),
+        "sagittal": _sagittal(truth, z, side_y),
+    }
+
+
+def _sagittal(truth: np.ndarray, z: slice, side: int) -> tuple[slice, slice, int]:
+    """Slices, rows and column of the sagittal plane."""
+    bone = np.count_nonzero(truth[z] > _BONE_HU, axis=0)  # (rows, columns)
+    x = int(np.argmax(uniform_filter1d(bone.sum(0).astype(np.float32), _SPINE, mode="constant")))
+    near = bone[:, max(0, x - _SPINE // 2) : x + _SPINE // 2 + 1].sum(1).astype(np.float32)
+    y = int(np.argmax(uniform_filter1d(near, side // 2, mode="constant")))
+    first = int(np.clip(y - side // 2, 0, truth.shape[1] - side))
+    return z, slice(first, first + side), x
 
 
 def cut(hu: np.ndarray, places: dict[str, tuple]) -> dict[str, np.ndarray]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+import time
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
@@ -19,14 +19,15 @@ from ..data.checks import check_pair
 from ..ranks import Ranks
 from ..revision import commit
 from .crops import crop_places, cut
-from .measures import COLUMNS, Truth, measure, slice_similarity
-from .prediction import predict_pair
+from .measures import COLUMNS, Truth, measure
+from .prediction import Computing, made_consistent, predict_pair
+from .progress import Progress
 from .store import Measurement, MeasurementStore
 from .systems import System
 
 PROTOCOLS = ("authors", "seamless")
 # What can be wrong with one case only: damaged files, scans that do not match, memory (torch's errors too).
-_CASE_ERRORS = (UserError, OSError, MemoryError, RuntimeError)
+CASE_ERRORS = (UserError, OSError, MemoryError, RuntimeError)
 _MOST_NAMED = 10
 
 
@@ -54,8 +55,6 @@ class Results:
     ----------
     rows : list of dict
         Rows of ``cases.csv``.
-    similarity : dict
-        PSNR of neighbouring slices, see :func:`~training.evaluation.measures.slice_similarity`.
     pictures : dict
         Planes of the first case by ``thin``, ``thick`` and the titles of the systems, see :mod:`.crops`.
     spacing : 3 floats
@@ -65,7 +64,6 @@ class Results:
     """
 
     rows: list[dict] = field(default_factory=list)
-    similarity: dict[str, list[float]] = field(default_factory=dict)
     pictures: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
     faults: dict[str, str] = field(default_factory=dict)
@@ -74,8 +72,6 @@ class Results:
         """Add the results of other cases."""
         self.rows += other.rows
         self.faults |= other.faults
-        for name, values in other.similarity.items():
-            self.similarity.setdefault(name, []).extend(values)
         if not self.pictures:
             self.pictures, self.spacing = other.pictures, other.spacing
 
@@ -97,8 +93,8 @@ def evaluate(
     cases: list[Case],
     ranks: Ranks,
     conditions: Conditions,
-    say: Callable[[str], None] = print,
-    store: MeasurementStore | None = None,
+    progress: Progress,
+    store: MeasurementStore,
 ) -> Results:
     """Measure every system on every case by both protocols; all processes return the same results.
 
@@ -107,20 +103,20 @@ def evaluate(
 
     Parameters
     ----------
-    say : callable
-        Takes a line for each system and case.
-    store : MeasurementStore, optional
+    progress : Progress
+        Its pieces are the names of the systems. It says a line for each system and case.
+    store : MeasurementStore
         Where measurements are stored at once, and taken from if they exist.
     """
-    store = store or MeasurementStore(None)
     mine = Results()
-    for case in ranks.share(cases):
+    share = ranks.share(cases)
+    for number, case in enumerate(share, start=1):
         try:
-            mine.add(_OneCase(case, ranks, conditions, store).results(systems, say))
-        except _CASE_ERRORS as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            mine.faults[case.name] = reason if case.name in reason else f"case {case.name}: {reason}"
-            say(f"not measured: {mine.faults[case.name]}")
+            mine.add(_OneCase(case, ranks, conditions, store).results(systems, progress))
+        except CASE_ERRORS as error:
+            mine.faults[case.name] = fault_of(case, error)
+            progress.left |= {system.name: len(share) - number for system in systems}
+            progress.say(f"not measured: {mine.faults[case.name]}")
     results = Results()
     for share in ranks.gathered(mine):
         results.add(share)
@@ -134,43 +130,49 @@ class _OneCase:
 
     def __init__(self, case: Case, ranks: Ranks, conditions: Conditions, store: MeasurementStore):
         self.case, self.device, self.conditions, self.store = case, ranks.device, conditions, store
-        self.truth = cache(partial(_truth, case, conditions.factor))
+        self.truth = cache(partial(truth_of, case, conditions.factor))
         self.depends_on = {
+            **conditions_of(case, conditions),
             "precision": conditions.precision,
             "device": ranks.device.type,
-            "version": __version__,
-            "commit": commit(),
-            "case": [_file_states(case.thick), _file_states(case.thin)],
-            "factor": conditions.factor,
         }
 
-    def results(self, systems: list[System], say: Callable[[str], None]) -> Results:
+    def results(self, systems: list[System], progress: Progress) -> Results:
         """Results of all systems."""
         name = self.case.name
         scan, _ = self.store.get_or_measure(name, "scan", self.depends_on, lambda: _of_scan(self.truth()))
-        results = Results(similarity=scan.facts["similarity"], spacing=tuple(scan.facts["spacing"]))
+        results = Results(spacing=tuple(scan.facts["spacing"]))
         for kind in ("thin", "thick"):
             results.pictures[kind] = _planes_of(scan, kind)
         for system in systems:
+            started, what = time.monotonic(), f"{name}  {system.title}"
             measurement, stored_before = self.store.get_or_measure(
-                name, system.name, {**self.depends_on, **system.identity}, partial(self._measure, system)
+                name,
+                system.name,
+                {**self.depends_on, **system.identity},
+                partial(self._measure, system, progress, what),
             )
+            progress.done(system.name, None if stored_before else time.monotonic() - started)
             results.rows += measurement.facts["rows"]
             results.pictures[system.title] = measurement.planes
             psnr = {row["protocol"]: row["psnr"] for row in measurement.facts["rows"]}
             scores = f"{psnr['authors']:.3f} dB (authors), {psnr['seamless']:.3f} dB (seamless)"
-            say(f"{name}  {system.title}: {scores}{', measured before' if stored_before else ''}")
+            before = ", measured before" if stored_before else ""
+            progress.say(f"{what}: {scores}{before}{progress.time_left()}")
         return results
 
-    def _measure(self, system: System) -> Measurement:
+    def _measure(self, system: System, progress: Progress, what: str) -> Measurement:
         """Rows of a system by both protocols, and its planes by the seamless one."""
-        truth, precision = self.truth(), self.conditions.precision
+        truth = self.truth()
+        computing = Computing(str(self.device), self.conditions.precision, progress.monitor(what))
         rows, prediction = [], None
         try:
             for protocol in PROTOCOLS:
-                # Methods without tiles predict the same for both protocols; only the measures differ.
                 if prediction is None or system.tiled:
-                    prediction = predict_pair(system, truth.pair, protocol, str(self.device), precision)
+                    prediction = predict_pair(system, truth.pair, protocol, computing)
+                else:
+                    prediction = made_consistent(prediction, truth.pair)
+                progress.tell(f"{what}: measuring by the {protocol} protocol")
                 rows.append(
                     {
                         "case": self.case.name,
@@ -189,26 +191,42 @@ class _OneCase:
         return Measurement({"rows": rows}, cut(prediction.hu, crop_places(truth.hu, truth.factor)))
 
 
+def conditions_of(case: Case, conditions: Conditions) -> dict:
+    """What decides the numbers of a case, whatever is measured on it."""
+    return {
+        "version": __version__,
+        "commit": commit(),
+        "case": [_file_states(case.thick), _file_states(case.thin)],
+        "factor": conditions.factor,
+    }
+
+
+def fault_of(case: Case, error: Exception) -> str:
+    """Why a case could not be measured, with its name."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return reason if case.name in reason else f"case {case.name}: {reason}"
+
+
 def _file_states(path: Path) -> list:
     """Names, sizes and times of a file or a folder's files, which show whether they changed."""
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
 
 
-def _truth(case: Case, factor: int) -> Truth:
+def truth_of(case: Case, factor: int) -> Truth:
+    """The thin slices of a case; raises UserError if its scans do not match."""
     pair = case.read()
     check_pair(case.name, pair, factor)
     return Truth(pair)
 
 
 def _of_scan(truth: Truth) -> Measurement:
-    """What a case shows without any system: planes of both scans, and the similarity of their slices."""
+    """What a case shows without any system: planes of both scans."""
     places = crop_places(truth.hu, truth.factor)
     nearest = (np.arange(len(truth.hu)) + truth.factor // 2) // truth.factor
     volumes = {"thin": truth.hu, "thick": np.asarray(truth.pair.thick.voxels)[nearest]}
     planes = {f"{n} {plane}": image for n, hu in volumes.items() for plane, image in cut(hu, places).items()}
-    facts = {"similarity": slice_similarity(truth), "spacing": truth.pair.thin.spacing}
-    return Measurement(facts, planes)
+    return Measurement({"spacing": truth.pair.thin.spacing}, planes)
 
 
 def _planes_of(scan: Measurement, kind: str) -> dict[str, np.ndarray]:

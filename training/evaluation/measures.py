@@ -134,13 +134,21 @@ def body_mask(scan: Volume) -> np.ndarray:
     return filled.repeat(step, 1).repeat(step, 2)[:, : hu.shape[1], : hu.shape[2]]
 
 
-def slice_similarity(truth: Truth) -> dict[str, list[float]]:
-    """PSNR of thick slices and the thin ones at 0, 1 and 2 thin slices from them (Match, Near, Far)."""
+def slice_similarity(truth: Truth) -> dict[str, dict[str, list[float]]]:
+    """PSNR and SSIM of thick slices and the thin ones at 0, 1 and 2 thin slices from them.
+
+    Returns
+    -------
+    dict
+        Under ``psnr`` and ``ssim``: the values of all pairs under ``Match``, ``Near`` and ``Far``.
+    """
     thick = np.clip(to_unit(np.asarray(truth.pair.thick.voxels, np.float32)), 0, 1)
-    scores: dict[str, list[float]] = {"Match": [], "Near": [], "Far": []}
+    measures = {"psnr": official_psnr, "ssim": official_ssim}
+    scores = {measure: {"Match": [], "Near": [], "Far": []} for measure in measures}
     for index, plane in enumerate(thick):
-        for distance, name in enumerate(scores):
+        for distance, name in enumerate(("Match", "Near", "Far")):
             for place in {truth.factor * index - distance, truth.factor * index + distance}:
                 if 0 <= place < len(truth.unit):
-                    scores[name].append(official_psnr(truth.unit[place][None], plane[None], 0))
+                    for measure, of in measures.items():
+                        scores[measure][name].append(of(truth.unit[place][None], plane[None], 0))
     return scores

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ThickToThinSRLib.acquisition import Acquisition
+from ThickToThinSRLib.consistency import ConsistencyProjection
 from ThickToThinSRLib.intensity import HU_WINDOW
+from ThickToThinSRLib.interpolation import slab_columns, slabs
 from ThickToThinSRLib.methods.registry import METHODS
 from ThickToThinSRLib.methods.request import Request
 from ThickToThinSRLib.monitor import Monitor
@@ -46,16 +48,36 @@ class Prediction:
     tile: int | None
 
 
+@dataclass(frozen=True)
+class Computing:
+    """Where and how systems compute.
+
+    Attributes
+    ----------
+    device, precision : str
+        As in :class:`~ThickToThinSRLib.settings.Settings`.
+    monitor : Monitor
+        Is told the progress.
+    """
+
+    device: str
+    precision: str
+    monitor: Monitor = field(default_factory=Monitor)
+
+
 def predict_pair(
-    system: System, pair: ScanPair, protocol: str, device: str, precision: str, tile: int = AUTHORS_TILE
+    system: System, pair: ScanPair, protocol: str, computing: Computing, tile: int = AUTHORS_TILE
 ) -> Prediction:
     """Run a system on the thick slices of a pair.
+
+    Systems with tiles give what the protocol asks for. Others give, for both, their result before it is made
+    consistent with the thick slices; :func:`made_consistent` does the rest.
 
     Parameters
     ----------
     protocol : {"authors", "seamless"}
         How the windows are placed.
-    device, precision : str
+    computing : Computing
         Where and how to compute.
     tile : int
         Side of the authors' tiles, whatever crop the weights were trained with. If a slice is smaller, the
@@ -81,14 +103,30 @@ def predict_pair(
         tile=authors_tile,
         settings=Settings(
             tiling="seamless" if authors_tile is None else "authors",
-            device=device,
-            precision=precision,
+            device=computing.device,
+            precision=computing.precision,
+            consistency=system.tiled,
             **system.adaptation,
         ),
     )
     identity = system.checkpoint.sha256 if system.checkpoint else system.name
-    with Work(identity) as work, PeakMemory(device) as memory:
+    with Work(identity) as work, PeakMemory(computing.device) as memory:
         started = time.perf_counter()
-        thin = METHODS[system.method].enhance(thick, request, Monitor())
+        thin = METHODS[system.method].enhance(thick, request, computing.monitor)
         seconds = time.perf_counter() - started
     return Prediction(thin.voxels[:, :height, :width], seconds, memory.mib, work.gflop, authors_tile)
+
+
+def made_consistent(prediction: Prediction, pair: ScanPair) -> Prediction:
+    """The prediction with the smoothest correction that reproduces the thick slices, as in ``enhance``."""
+    started = time.perf_counter()
+    thin, thick = prediction.hu.copy(), pair.thick
+    count, rows, columns = thin.shape
+    spacing = thick.spacing[2]
+    acquisition = Acquisition(spacing, spacing)
+    factor = (count - 1) // (len(thick.voxels) - 1)
+    project = ConsistencyProjection(acquisition, len(thick.voxels), count, spacing / factor)
+    for band in slabs(count, rows, columns):
+        solved = project(thin[:, band].reshape(count, -1), slab_columns(thick.voxels, band))
+        thin[:, band] = solved.reshape(count, -1, columns)
+    return replace(prediction, hu=thin, seconds=prediction.seconds + time.perf_counter() - started)

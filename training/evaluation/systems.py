@@ -13,10 +13,13 @@ from ThickToThinSRLib.methods.choices import check_options, choose_method
 from ThickToThinSRLib.methods.registry import METHODS
 from ThickToThinSRLib.settings import Settings
 from ThickToThinSRLib.weights.checkpoint import Weights
+from ThickToThinSRLib.weights.importing import AS_PUBLISHED
 
 from ..recipes import NAMES, Recipe, find_recipe
 
-_NETWORK_TITLES = {"unet": "U-Net", "msd": "MS-D network"}
+# Names of rows where the method's own name says too little or too much.
+_TITLES = {"interpolation": "Cubic interpolation", "consistent": "Consistent interpolation"}
+_SR4ZCT = {"unet": "SR4ZCT with this project's U-Net", "msd": "SR4ZCT with the paper's MS-D network"}
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class System:
     name : str
         Name in files: that of the recipe or method, with an addition if several systems share it.
     title : str
-        Name in tables and figures.
+        Name in tables and figures: what was measured, whoever trained it.
     method : str
         Name in the library's registry of methods.
     checkpoint : Weights, optional
@@ -37,6 +40,8 @@ class System:
         How long the method adapts to the scan.
     network : str, optional
         Which network it adapts.
+    recipe : Recipe, optional
+        The published system that the weights are: trained by its recipe, or imported from its authors.
     """
 
     name: str
@@ -46,12 +51,7 @@ class System:
     epochs: int | None = None
     minutes: float | None = None
     network: str | None = None
-
-    @property
-    def recipe(self) -> Recipe | None:
-        """The recipe, if the system is a published one."""
-        name = self.name.split()[0]
-        return find_recipe(name) if name in NAMES else None
+    recipe: Recipe | None = None
 
     @property
     def tiled(self) -> bool:
@@ -135,11 +135,15 @@ def _of_method(name: str, adaptation: dict[str, Any]) -> System:
     taken = {option: value for option, value in adaptation.items() if option in METHODS[name].options}
     check_options(name, Settings(**taken))
     method, checkpoint = choose_method(name, None, taken.get("network"))
-    title = find_recipe(name).title if name in NAMES else name.capitalize()
+    if name == "sr4zct":
+        title = _SR4ZCT[checkpoint.network if checkpoint else taken["network"]] + _adapted(taken)
+    elif checkpoint is not None:
+        title = f"{checkpoint.card['title']}{_adapted(taken)}"
+    else:
+        title = _TITLES[name]
     if "network" in taken:
-        network = taken["network"]
-        name, title = f"{name} {network}", f"{title}, {_NETWORK_TITLES[network]}"
-    return System(name, title, method, checkpoint, **taken)
+        name = f"{name} {taken['network']}"
+    return System(name, title, method, checkpoint, recipe=_recipe_of(checkpoint), **taken)
 
 
 def _of_file(path: Path, adaptation: dict[str, Any]) -> System:
@@ -147,5 +151,27 @@ def _of_file(path: Path, adaptation: dict[str, Any]) -> System:
     options = METHODS[method].options - {"network"}
     taken = {option: value for option, value in adaptation.items() if option in options}
     check_options(method, Settings(**taken))
-    card = checkpoint.card
-    return System(card.get("recipe", {}).get("name", method), card["title"], method, checkpoint, **taken)
+    name = checkpoint.card.get("recipe", {}).get("name", method)
+    title = f"{checkpoint.card['title']}{_adapted(taken)}"
+    return System(name, title, method, checkpoint, recipe=_recipe_of(checkpoint), **taken)
+
+
+def _adapted(taken: dict[str, Any]) -> str:
+    """How long a system adapts to each scan, for the end of its name."""
+    if taken.get("epochs"):
+        return f", adapted for {taken['epochs']} epochs"
+    if taken.get("minutes"):
+        return f", adapted for {taken['minutes']:g} min"
+    return ""
+
+
+def _recipe_of(checkpoint: Weights | None) -> Recipe | None:
+    """The recipe of weights that are a published system: other weights must not stand beside its numbers."""
+    if checkpoint is None:
+        return None
+    trained_by = checkpoint.card.get("recipe", {}).get("name")
+    if trained_by in NAMES:
+        recipe = find_recipe(trained_by)
+        return recipe if checkpoint.arguments == recipe.arguments else None
+    imported = checkpoint.card["version"] == AS_PUBLISHED
+    return find_recipe(checkpoint.network) if imported and checkpoint.network in NAMES else None

@@ -22,7 +22,7 @@ _CHOICES = {
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """All settings of a training; the defaults are those of TVSRN's released code.
+    """All settings of a training; the defaults are those of TVSRN's released code, but for `precision`.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class TrainingSettings:
     most_idle_epochs : int
         Number of epochs without improvement after which the training ends.
     validate_every : int
-        Epochs between two validations, and between two checks for improvement.
+        Epochs between two validations, and between two checks for improvement; the first is after epoch 1.
     validate_below : float
         Validate only when the epoch's training loss is below this.
     validation_crop : int
@@ -71,7 +71,7 @@ class TrainingSettings:
         For systems that are trained in two stages: share of the steps that the first stage takes. It is a
         share of the steps that the run began with.
     precision : {"auto", "float32", "bfloat16", "float16"}
-        auto: bfloat16 on a GPU that has it, else float32.
+        auto: bfloat16 on a GPU that has it, else float32. The released code computes in float32.
     gradient_checkpointing : bool
         Compute the activations of each block again in the backward pass instead of storing them.
     workers : int
@@ -79,7 +79,8 @@ class TrainingSettings:
     save_seconds : float
         Seconds between two saves of the whole state. It is also saved at every validation and at the end.
     seed : int
-        Decides the first weights, crops and stochastic depth.
+        Decides the first weights, crops and stochastic depth. No seed repeats the released runs, because the
+        random numbers are drawn in another order.
     """
 
     crop: int = 256
@@ -132,10 +133,10 @@ class Recipe:
     objective : callable, optional
         ``(network, loss)`` to a module ``(thick, thin, stage) -> (loss, prediction)``. Only for systems that
         are trained on more than the network's output against the truth.
-    published : tuple of float, optional
-        PSNR (dB) and SSIM in the RPLHR-CT paper.
+    published : str
+        PSNR (dB) and SSIM in the RPLHR-CT paper, with +- where the paper has it.
     parameters : str
-        Number of weights in the paper.
+        Number of weights in the paper, which is not always that of the released code.
     """
 
     name: str
@@ -145,7 +146,7 @@ class Recipe:
     arguments: dict[str, Any] = field(default_factory=dict)
     settings: TrainingSettings = field(default_factory=TrainingSettings)
     objective: Callable[[nn.Module, nn.Module], nn.Module] | None = None
-    published: tuple[float, float] | None = None
+    published: str = ""
     parameters: str = ""
 
     def changed(self, assignments: Iterable[str]) -> Recipe:

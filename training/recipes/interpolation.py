@@ -2,4 +2,4 @@
 
 from .base import Recipe
 
-RECIPE = Recipe("interpolation", "Cubic interpolation", "interpolation", parameters="0")
+RECIPE = Recipe("interpolation", "Cubic interpolation", "interpolation")

@@ -56,5 +56,4 @@ RECIPE = Recipe(
         gradient_checkpointing=True,
     ),
     objective=TwoStages,
-    parameters="3.159 M (code)",
 )

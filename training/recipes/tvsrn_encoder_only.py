@@ -9,6 +9,6 @@ RECIPE = replace(
     name="tvsrn_encoder_only",
     title="TVSRN, encoder only",
     arguments={"variant": "encoder_only", "encoder_blocks": 8, "channels": 32},
-    published=(38.364, 0.934),
+    published="38.364 / 0.934",
     parameters="1.58 M",
 )

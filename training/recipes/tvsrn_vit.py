@@ -9,6 +9,6 @@ RECIPE = replace(
     name="tvsrn_vit",
     title="TVSRN, ViT encoder",
     arguments={"variant": "vit_encoder"},
-    published=(35.537, 0.918),
+    published="35.537 / 0.918",
     parameters="17.15 M",
 )

@@ -9,6 +9,6 @@ RECIPE = replace(
     name="tvsrn_without_tab",
     title="TVSRN without TAB",
     arguments={"variant": "without_tab"},
-    published=(38.497, 0.935),
+    published="38.497 / 0.935",
     parameters="1.56 M",
 )

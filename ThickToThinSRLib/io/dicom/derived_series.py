@@ -157,7 +157,8 @@ def _series_attributes(source: Dataset, report: dict) -> Dataset:
         setattr(shared, f"{kind}Time", now.strftime("%H%M%S"))
     shared.DerivationDescription = derivation_description(report)
     shared.DerivationCodeSequence = Sequence([_code("113085", "Spatial resampling")])
-    shared.ImageComments = f"{_kind(report)}; {WARNING}"
+    noise = "; synthetic noise" if report.get("synthetic_noise") else ""
+    shared.ImageComments = f"{_kind(report)}{noise}; {WARNING}"
     equipment = Dataset()
     equipment.PurposeOfReferenceCodeSequence = Sequence([_code("109102", "Processing Equipment")])
     equipment.Manufacturer, equipment.ManufacturerModelName = "ThickToThinSR", "thicktothin"
@@ -189,6 +190,8 @@ def _kind(report: dict) -> str:
 def series_description(source: str | None, report: dict) -> str:
     """At most 64 characters (VR LO): kind, spacing and warning, then the description of the source."""
     text = f"{_kind(report)} {report['target_spacing_mm']:g} mm, {WARNING}"
+    if report.get("synthetic_noise"):  # both must fit into the 64 characters
+        text = f"{_kind(report)} {report['target_spacing_mm']:g} mm, synthetic noise, not for diagnosis"
     return f"{text}: {source}"[:64].rstrip() if source else text[:64]
 
 
@@ -201,6 +204,7 @@ def derivation_description(report: dict) -> str:
         f"{report['method']}, {weights}: slices every {report['target_spacing_mm']:g} mm from slices every "
         f"{report['spacing_mm']:g} mm, {report['thickness_mm']:g} mm thick ({report['thickness_from']}). "
         f"{_straightened(report)}"
+        f"{_noise(report)}"
         f"What lies between the measured slices is an estimate: research use, {WARNING}."
     )
     return text.encode("ascii", "replace").decode().replace("\\", "/")[:1024]
@@ -210,6 +214,11 @@ def _straightened(report: dict) -> str:
     done = report.get("straightening") or {}
     words = {"untilt": "Gantry tilt undone before. ", "resample_uneven": "Uneven slices resampled before. "}
     return "".join(word for name, word in words.items() if name in done)
+
+
+def _noise(report: dict) -> str:
+    noise = report.get("synthetic_noise")
+    return f"Synthetic noise was added (seed {noise['seed']}). " if noise else ""
 
 
 def _slice(thin: Volume, k: int, sources: list[_Source], series: Dataset, report: dict) -> Dataset:

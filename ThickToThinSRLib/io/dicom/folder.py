@@ -12,6 +12,7 @@ from .headers import Found, look_at
 from .sifting import Series, sifted
 
 BROKEN_LINK = "broken link"
+_NO_STACK = "image of a series that is no stack"
 
 
 @dataclass
@@ -33,12 +34,8 @@ class Inventory:
     damaged: list[tuple[Path, UserError]]
 
     def candidates(self) -> dict[str, Series]:
-        """The series between which a user can choose: those that lie at several places in the patient.
-
-        If there is none, those with an image that may be a slice; reading them says what is wrong.
-        """
-        stacks = {uid: series for uid, series in self.series.items() if series.images and series.is_stack}
-        return stacks or {uid: series for uid, series in self.series.items() if series.images}
+        """The series between which a user can choose, see :func:`choices`."""
+        return choices(self.series)
 
     def left_out(self, chosen: Iterable[Series]) -> list[tuple[Path, str]]:
         """Files of all series but the chosen ones that are no slices to choose, and what they are."""
@@ -49,8 +46,20 @@ class Inventory:
                 continue
             files += series.left_out
             if uid not in candidates:
-                files += [(image.path, "image of a series without extent") for image in series.images]
+                kind = f"image of modality {series.modality}" if series.is_stack else _NO_STACK
+                files += [(image.path, kind) for image in series.images]
         return files
+
+
+def choices(series: dict[str, Series]) -> dict[str, Series]:
+    """Those of some series that a user may want: CT that lies at several places in the patient.
+
+    If there is none, other modalities that do; else those with an image that may be a slice: reading them
+    says what is wrong.
+    """
+    some = {uid: one for uid, one in series.items() if one.images}
+    stacks = {uid: one for uid, one in some.items() if one.is_stack}
+    return {uid: one for uid, one in stacks.items() if one.modality in ("CT", "")} or stacks or some
 
 
 def inventory(paths: Iterable[Path], check: Callable[[], None] = lambda: None) -> Inventory:

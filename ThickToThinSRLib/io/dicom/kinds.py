@@ -81,8 +81,12 @@ def has_place(header: Dataset) -> bool:
 
 
 def _says_where(header: Dataset) -> bool:
-    whole = header.get("ImageOrientationPatient") and header.get("PixelSpacing")
-    return has_place(header) and bool(whole or "PerFrameFunctionalGroupsSequence" in header)
+    """Whether an image, or a frame of it, says all that a slice must."""
+    frames = header.get("PerFrameFunctionalGroupsSequence")
+    if frames:
+        return any("PlanePositionSequence" in frame for frame in frames)
+    needed = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
+    return all(header.get(keyword) for keyword in needed)
 
 
 def _image_type(header: Dataset) -> list[str]:

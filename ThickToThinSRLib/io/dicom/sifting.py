@@ -7,6 +7,7 @@ own files. Whatever may be a slice stays, so that a damaged one is refused by na
 from __future__ import annotations
 
 import filecmp
+import itertools
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,12 +17,16 @@ import numpy as np
 from ...errors import UserError
 from .headers import Found, text_of
 from .kinds import has_place
+from .stack import slices_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pydicom import Dataset
 
 _SAME_PLACE = 0.01  # mm
 _SCOUT_COSINE = 0.7  # normals further apart than 45 degrees
+_PARALLEL_COSINE = 0.9998  # normals within a degree; reading the series is more exact
 # Of a stack in another direction there are more.
 _MOST_SCOUT_PLACES, _SCOUT_SHARE = 2, 1 / 3
 
@@ -54,27 +59,32 @@ class Series:
         return text_of(self.header, "StudyInstanceUID")
 
     @property
+    def modality(self) -> str:
+        """As the first image has it; empty if it does not tell."""
+        return text_of(self.header, "Modality")
+
+    @property
     def count(self) -> int:
         """Number of images, frames counted each."""
         return sum(int(image.header.get("NumberOfFrames") or 1) for image in self.images)
 
     @property
     def is_stack(self) -> bool:
-        """Whether the images lie at two places or more, as far as their headers tell."""
-        if any("PerFrameFunctionalGroupsSequence" in image.header for image in self.images):
-            return self.count > 1
-        planes = [_plane(image) for image in self.images]
-        known = [plane for plane in planes if plane is not None]
-        return len(known) < len(planes) or _places(known) > 1
+        """Whether parallel images lie at two places or more, as far as their headers tell."""
+        planes_of = [_planes(image) for image in self.images]
+        if None in planes_of:  # reading it will say what is wrong
+            return True
+        directions = _by_direction(list(itertools.chain(*planes_of)), _PARALLEL_COSINE)
+        return any(_places(parallel) > 1 for parallel in directions)
 
     def described(self) -> str:
         """In a line for a user who is to choose."""
-        words = [self.header.get("Modality"), ascii(text_of(self.header, "SeriesDescription"))]
+        words = [self.modality, ascii(text_of(self.header, "SeriesDescription"))]
         count = f"{self.count} image{'s' if self.count != 1 else ''}"
         return f"{self.uid} ({', '.join([*filter(None, words), count])})"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Plane:
     """Where an image lies: position and normal in LPS, mm; rows and columns."""
 
@@ -120,7 +130,7 @@ def _without_copies(series: Series, images: list[Found]) -> list[Found]:
 
 
 def _without_foreign(series: Series, images: list[Found]) -> list[Found]:
-    """Leave out what has neither position nor orientation, nor the size of the slices."""
+    """Leave out what has neither position nor orientation, nor the size of the slices or that of a pixel."""
     shapes = [_shape(image) for image in images if has_place(image.header)]
     foreign = [
         image
@@ -128,7 +138,7 @@ def _without_foreign(series: Series, images: list[Found]) -> list[Found]:
         if not has_place(image.header)
         and not image.header.get("ImageOrientationPatient")
         and "Rows" in image.header
-        and _shape(image) not in shapes
+        and (_shape(image) not in shapes or not image.header.get("PixelSpacing"))
     ]
     _leave_out(series, [(image, "image without a position") for image in foreign])
     return [image for image in images if image not in foreign]
@@ -147,32 +157,30 @@ def _without_captures(series: Series, images: list[Found]) -> list[Found]:
 
 def _without_scouts(series: Series, images: list[Found]) -> list[Found]:
     """Leave out few images that lie across the many: scouts that nothing marks as such."""
-    planes = [_plane(image) for image in images]
-    if None in planes or len(images) < 2:
+    planes_of = [_planes(image) for image in images]
+    if None in planes_of:
         return images
-    normals = np.array([plane.normal for plane in planes])
-    along = np.abs(normals @ normals.T) > _SCOUT_COSINE
-    across = ~along[int(np.argmax(along.sum(axis=1)))]
-    count = int(across.sum())
-    if not count or count > _SCOUT_SHARE * (len(images) - count):
+    directions = _by_direction(list(itertools.chain(*planes_of)), _SCOUT_COSINE)
+    most = max(directions, key=len, default=[])
+    scouts = [planes for planes in directions if planes is not most]
+    if sum(map(len, scouts)) > _SCOUT_SHARE * len(most):
         return images
-    scouts = [index for index in range(len(images)) if across[index]]
-    while scouts:  # one direction after the other
-        alike = [index for index in scouts if along[scouts[0], index]]
-        if _places([planes[index] for index in alike]) > _MOST_SCOUT_PLACES:
-            return images
-        scouts = [index for index in scouts if index not in alike]
+    if any(_places(parallel) > _MOST_SCOUT_PLACES for parallel in scouts):
+        return images
+    slices = set(most)
+    across = [slices.isdisjoint(planes) for planes in planes_of]
     _leave_out(series, [(images[i], "localizer") for i in range(len(images)) if across[i]])
     return [image for image, out in zip(images, across, strict=True) if not out]
 
 
 def _is_row_of_planes(images: list[Found]) -> bool:
     """Whether images of one size lie parallel, each at a place of its own, and are more than scouts are."""
-    planes = [_plane(image) for image in images]
+    planes = [plane for image in images for plane in _planes(image) or [None]]
     if None in planes or len({plane.shape for plane in planes}) > 1:
         return False
-    parallel = all(abs(plane.normal @ planes[0].normal) > _SCOUT_COSINE for plane in planes)
-    return parallel and _places(planes) == len(planes) > _MOST_SCOUT_PLACES
+    return (
+        len(_by_direction(planes, _SCOUT_COSINE)) == 1 and _places(planes) == len(planes) > _MOST_SCOUT_PLACES
+    )
 
 
 def _is_enhanced(images: list[Found]) -> bool:
@@ -183,16 +191,33 @@ def _shape(image: Found) -> tuple:
     return image.header.get("Rows"), image.header.get("Columns")
 
 
-def _plane(image: Found) -> _Plane | None:
-    """Where a single image lies; None if its header does not tell, or tells of many frames."""
+def _planes(image: Found) -> list[_Plane] | None:
+    """Where an image, or each of its frames, lies; None if its header does not tell."""
     try:
         header = image.header
-        position = np.array([float(value) for value in header.ImagePositionPatient])
-        row, column = np.array([float(value) for value in header.ImageOrientationPatient]).reshape(2, 3)
-        normal = np.cross(row, column)
-        return _Plane(position, normal / np.linalg.norm(normal), (int(header.Rows), int(header.Columns)))
+        if "PerFrameFunctionalGroupsSequence" in header:
+            slices = slices_of(header, image.path)
+            return [_plane(piece.position, [*piece.row, *piece.column], piece.shape) for piece in slices]
+        shape = int(header.Rows), int(header.Columns)
+        return [_plane(header.ImagePositionPatient, header.ImageOrientationPatient, shape)]
     except Exception:  # whoever reads it as a slice will say what is wrong
         return None
+
+
+def _plane(position: Sequence, orientation: Sequence, shape: tuple[int, int]) -> _Plane:
+    row, column = np.array([float(value) for value in orientation]).reshape(2, 3)
+    normal = np.cross(row, column)
+    return _Plane(np.array([float(value) for value in position]), normal / np.linalg.norm(normal), shape)
+
+
+def _by_direction(planes: list[_Plane], least_cosine: float) -> list[list[_Plane]]:
+    """The planes in groups whose normals lie near each other's."""
+    groups, rest = [], planes
+    while rest:
+        near = np.abs([plane.normal @ rest[0].normal for plane in rest]) > least_cosine
+        groups.append([plane for plane, is_near in zip(rest, near, strict=True) if is_near])
+        rest = [plane for plane, is_near in zip(rest, near, strict=True) if not is_near]
+    return groups
 
 
 def _places(planes: list[_Plane]) -> int:

@@ -9,34 +9,39 @@ made consistent with the input.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 
-from ...consistency import project_in_place
+from ...arrays import as_float, beside
+from ...consistency import ConsistentInterpolation
 from ...errors import UserError
 from ...inference.conditioned import ConditionedNetwork
-from ...inference.devices import native_bfloat16, resolve_device
+from ...inference.devices import arithmetic, multiplies_bfloat16, resolve_device
+from ...inference.place import Place
 from ...inference.runner import Runner
-from ...inference.sliding_window import WindowPlacement, middle_first, predict_block
-from ...interpolation import linear_matrix, slabs
+from ...inference.sliding_window import middle_first, predict_blocks
+from ...interpolation import SliceMap, linear_matrix
 from ...monitor import Monitor
 from ...networks.registry import NETWORKS, build
-from ...volume import Volume, cast_in_place, refined, slice_count
+from ...volume import Volume, refined, slice_count
 from ...weights.checkpoint import save_network
 from ..adaptation import Budget
+from ..body import Body, with_margin
 from ..outside_window import interpolation_share
+from ..project import project
 from ..request import Request
 from .adaptation import adapt
 from .pairs import PlanePairs
-from .planes import CONDITIONS, RESIDUAL_SCALE, PlaneInterpolation, acquisition_channels, plane_input
+from .planes import CONDITIONS, RESIDUAL_SCALE, acquisition_channels, plane_input
 
 # Default minutes of adaptation for untrained weights. Adaptation is off by default for trained ones: on the
 # scans that were measured, it improved nothing.
 _MINUTES_UNTRAINED = 10.0
-# Columns without voxels above _AIR_HU are air around the body and are not corrected. The network sees
-# _AIR_PIXELS of them on either side; widths are multiples of _AIR_PIXELS, so that few different widths occur.
-_AIR_HU, _AIR_PIXELS = -900.0, 32
+# What the trained networks see beyond this many pixels changes nothing: at most 0.02 HU of their corrections.
+_SEEN_AROUND = 32
 
 
 def enhance(volume: Volume, request: Request, monitor: Monitor) -> Volume:
@@ -48,13 +53,13 @@ def enhance(volume: Volume, request: Request, monitor: Monitor) -> Volume:
     if minutes or settings.epochs:
         facts |= _adapt(network, volume, request, minutes, monitor)
     runner = _runner(network, request, monitor)
-    thin = _correct(thick, pixels_of(volume, request.axis), request, runner, monitor)
+    place = _corrected(thick, pixels_of(volume, request.axis), request, runner, monitor)
     if settings.consistency:
-        project_in_place(thin, thick, request.acquisition, request.target_spacing, monitor)
+        project(place, request, monitor)
     monitor.record(device=str(runner.device), precision=runner.precision, adaptation=facts)
     if settings.save_weights is not None:
         _save(network, volume, request, facts)
-    return refined(volume, request.axis, request.target_spacing, cast_in_place(thin, volume.voxels.dtype))
+    return refined(volume, request.axis, request.target_spacing, place.result("thin", volume.voxels.dtype))
 
 
 def pixels_of(volume: Volume, axis: int) -> tuple[float, float]:
@@ -108,9 +113,7 @@ def _adapt(
     """Adapt `network` in place to the scan; returns facts for the provenance."""
     device = resolve_device(request.settings.device)
     network.to(device, memory_format=torch.channels_last)
-    half = device.type == "cuda"
-    if device.type == "cpu":
-        half = NETWORKS[network.name].halve_on_cpu and native_bfloat16()
+    half = multiplies_bfloat16(device) and (device.type == "cuda" or NETWORKS[network.name].halve_on_cpu)
     precision = "bfloat16" if half and request.settings.precision in ("auto", "bfloat16") else "float32"
     pairs = PlanePairs(
         volume.slices_first(request.axis),
@@ -130,63 +133,76 @@ def _adapt(
 
 
 def _runner(network: torch.nn.Module, request: Request, monitor: Monitor) -> Runner:
-    """The network, ready for :func:`predict_block`."""
+    """The network as :func:`predict_blocks` calls it."""
     entry, settings = NETWORKS[network.name], request.settings
+    window = network.window
+    if network.name == "unet":
+        window = replace(window, margin=min(window.margin, _SEEN_AROUND))
     conditioned = ConditionedNetwork(network)
-    return Runner(conditioned, network.window, entry, settings.device, settings.precision, monitor)
+    return Runner(conditioned, window, entry, settings.device, settings.precision, monitor)
 
 
-def _correct(
+def _corrected(
     thick: np.ndarray, pixels: tuple[float, float], request: Request, runner: Runner, monitor: Monitor
-) -> np.ndarray:
-    """Interpolated and corrected slices, (count, rows, columns) float32 in HU."""
+) -> Place:
+    """The volumes "thick" and "thin": the consistent interpolation, corrected."""
     acquisition, target_spacing = request.acquisition, request.target_spacing
-    count = slice_count(len(thick), acquisition.spacing, target_spacing)
-    interpolate = PlaneInterpolation(acquisition, len(thick), count, target_spacing)
-    spread = linear_matrix(len(thick), acquisition.spacing, count, target_spacing)
-    thin = np.empty((count, *thick.shape[1:]), np.float32)
-    # The pixels of a coronal plane lie along a row of the slices, those of a sagittal plane along a column.
+    count, body = slice_count(len(thick), acquisition.spacing, target_spacing), Body(thick)
+    interpolate = ConsistentInterpolation(acquisition, len(thick), count, target_spacing)
+    spread = SliceMap(linear_matrix(len(thick), acquisition.spacing, count, target_spacing))
+    place = Place(runner.device, (len(thick) + count) * thick[0].size, monitor)
+    place.volumes["thick"] = place.put(thick)
+    place.volumes["thin"] = place.zeros((count, *thick.shape[1:]))
+    # Coronal planes hold the columns' axis, sagittal ones the rows'; the first pass also interpolates.
     passes = [("coronal", 1, pixels[1]), ("sagittal", 2, pixels[0])]
     passes = [entry for entry in passes if request.settings.planes in (None, "both", entry[0])]
     for number, (name, across, pixel) in enumerate(passes):
         description = None
         if runner.window.depth > 1:
             description = acquisition_channels(count, acquisition, target_spacing, pixel)
-        size, done = thick.shape[across], 0
+        size, step = thick.shape[across], runner.at_once(count * thick.shape[3 - across])
+        groups = [slice(first, min(first + step, size)) for first in range(0, size, step)]
+        done = 0
         # The middle first: the runner chooses the precision on its first plane, which should show the body.
-        bands = slabs(count, size, thick.shape[3 - across])
-        for band in sorted(bands, key=lambda b: abs(b.start + b.stop - size)):
-            region = (slice(None),) * across + (band,)
-            thick_planes = np.moveaxis(thick[region], across, 0).astype(np.float32)  # (planes, M, pixels)
-            base = interpolate(torch.from_numpy(thick_planes))
+        for planes in middle_first(groups):
+            monitor.check()
+            where = (slice(None),) * across + (planes,)
+            thin = place.volumes["thin"][where].swapaxes(1, across)  # (N, planes, columns)
+            measured = as_float(place.volumes["thick"][where].swapaxes(1, across))
+            base = _interpolated(interpolate, measured)
             if number == 0:
-                thin[region] = np.moveaxis(base.numpy(), 0, across)
-            for index in middle_first(list(range(len(thick_planes)))):
-                monitor.check()
-                correction = _predict(base[index], description, thick_planes[index], runner)
-                correction *= 1.0 - interpolation_share(thick_planes[index], spread)
-                thin[(slice(None),) * across + (band.start + index,)] += correction / len(passes)
-                done += 1
-                monitor.step(f"{name} planes", done, size)
-    return thin
+                thin[:] = base
+            span = body.span(across, planes)
+            if span is not None:
+                correction = _correction(base, description, span, runner)
+                share = interpolation_share(measured[..., span].reshape(len(thick), -1), spread)
+                correction = beside(correction, thin) * (1.0 - share.reshape(count, -1, correction.shape[2]))
+                thin[..., span] += correction / len(passes)
+            done += planes.stop - planes.start
+            monitor.step(f"{name} planes", done, size)
+    return place
 
 
-def _predict(
-    base: torch.Tensor, description: torch.Tensor | None, thick_plane: np.ndarray, runner: Runner
-) -> np.ndarray:
-    """The network's correction of an interpolated plane (N, pixels), in HU; 0 in the air around the body."""
-    correction = np.zeros(base.shape, np.float32)
-    body = np.flatnonzero(thick_plane.max(axis=0) > _AIR_HU)
-    if not len(body):
-        return correction
-    first = max(0, int(body[0]) - _AIR_PIXELS)
-    width = -(-(int(body[-1]) + _AIR_PIXELS - first) // _AIR_PIXELS) * _AIR_PIXELS
-    columns = slice(first, first + width)
-    block = plane_input(base[None, :, columns], description)[0].numpy()
-    whole = WindowPlacement(0, len(block), slice(0, 1), 0, np.ones(1, np.float32))
-    predicted = predict_block(block, whole, runner.window, "seamless", runner, lambda *_: None)
-    correction[:, columns] = predicted[0] / RESIDUAL_SCALE
-    return correction
+def _interpolated(interpolate: ConsistentInterpolation, measured: Any) -> Any:
+    """Planes (M, planes, columns) in HU, interpolated to (N, planes, columns)."""
+    columns = measured.reshape(len(measured), -1)
+    if isinstance(columns, np.ndarray):
+        solved = interpolate(columns)
+    else:
+        with torch.inference_mode(), arithmetic(columns.device, "float32"):
+            solved = interpolate(columns)
+    return solved.reshape(-1, *measured.shape[1:])
+
+
+def _correction(base: Any, description: torch.Tensor | None, span: slice, runner: Runner) -> Any:
+    """The network's correction in HU of interpolated planes (N, planes, columns), within some columns."""
+    count, _, columns = base.shape
+    box, margin = (slice(0, count), span), runner.window.margin
+    seen, inner = with_margin(box, (count, columns), margin)
+    shown = base[..., seen[1]].swapaxes(0, 1)  # (planes, N, columns)
+    blocks = plane_input(torch.as_tensor(shown), description)
+    predicted = predict_blocks(blocks, runner.window, "seamless", runner, lambda *_: None, inner)
+    return predicted[:, 0].swapaxes(0, 1) / RESIDUAL_SCALE
 
 
 def _save(network: torch.nn.Module, volume: Volume, request: Request, facts: dict) -> None:

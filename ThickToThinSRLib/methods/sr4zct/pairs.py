@@ -13,10 +13,10 @@ import numpy as np
 import torch
 
 from ...acquisition import Acquisition
+from ...consistency import ConsistentInterpolation
 from ...intensity import HU_WINDOW
 from .planes import (
     RESIDUAL_SCALE,
-    PlaneInterpolation,
     acquisition_channels,
     along_rows,
     plane_input,
@@ -33,11 +33,11 @@ _CROP, _CROPS = 96, 8
 class _Direction:
     """The operators that degrade slices along one in-plane axis."""
 
-    def __init__(self, rows, pixel, across, acquisition, target_spacing, device, described):
+    def __init__(self, rows, pixel, across, acquisition, target_spacing, described):
         self.truth = thin_matrix(rows, pixel, target_spacing)
         self.thick = thick_matrix(rows, pixel, acquisition)
         count = len(self.truth)
-        self.interpolate = PlaneInterpolation(acquisition, len(self.thick), count, target_spacing, device)
+        self.interpolate = ConsistentInterpolation(acquisition, len(self.thick), count, target_spacing)
         self.description = None
         if described:
             self.description = acquisition_channels(count, acquisition, target_spacing, across)
@@ -79,8 +79,7 @@ class PlanePairs:
         self.count, self.side = (1, 1 << 30) if whole else (_CROPS, _CROP)
         self.directions = [
             _Direction(
-                slices.shape[1 + axis], pixels[axis], pixels[1 - axis], acquisition, target_spacing, device,
-                described,
+                slices.shape[1 + axis], pixels[axis], pixels[1 - axis], acquisition, target_spacing, described
             )
             for axis in (0, 1)
         ]  # fmt: skip

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from ...acquisition import Acquisition, sampling_matrix
-from ...consistency import ConsistentInterpolation
 from ...intensity import HU_WINDOW, to_unit
 from ...interpolation import interpolation_matrix
 from ...volume import slice_count
@@ -42,40 +41,6 @@ def thick_matrix(rows: int, pixel: float, acquisition: Acquisition) -> np.ndarra
 def along_rows(matrix: np.ndarray | torch.Tensor, planes: torch.Tensor) -> torch.Tensor:
     """Apply a matrix (after, before) along the first axis of planes (..., before, columns)."""
     return torch.as_tensor(matrix, dtype=planes.dtype, device=planes.device) @ planes
-
-
-class PlaneInterpolation:
-    """:class:`~ThickToThinSRLib.consistency.ConsistentInterpolation` of planes in torch.
-
-    Parameters
-    ----------
-    acquisition, thick_slices, thin_slices, target_spacing
-        As for ConsistentInterpolation.
-    device : torch.device
-        Where the planes are.
-    """
-
-    def __init__(self, acquisition: Acquisition, thick_slices, thin_slices, target_spacing, device="cpu"):
-        plain = ConsistentInterpolation(acquisition, thick_slices, thin_slices, target_spacing)
-        self.weights, self.solution = (
-            torch.from_numpy(matrix).to(device) for matrix in (plain.weights, plain.solution)
-        )
-        bounds = plain.below, plain.nearest, plain.above
-        self.bounds = [torch.from_numpy(indices).to(device) for indices in bounds]
-        self.passes = plain.passes
-        self.inside = slice(plain.margin, plain.margin + thin_slices)
-
-    def __call__(self, thick: torch.Tensor) -> torch.Tensor:
-        """Map thick rows (..., M, columns) to thin rows (..., N, columns), float32 in HU."""
-        thin = self.solution @ thick
-        if self.passes:
-            below, nearest, above = (thick[..., indices, :] for indices in self.bounds)
-            low = torch.minimum(torch.minimum(below, above), nearest)
-            high = torch.maximum(torch.maximum(below, above), nearest)
-        for _ in range(self.passes):
-            thin = torch.clamp(thin, low, high)
-            thin = thin + self.solution @ (thick - self.weights @ thin)
-        return thin[..., self.inside, :]
 
 
 def acquisition_channels(

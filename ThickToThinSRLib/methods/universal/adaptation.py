@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from ...acquisition import Acquisition
-from ...inference.devices import native_bfloat16
+from ...inference.devices import multiplies_bfloat16
 from ...interpolation import interpolation_matrix
 from ...monitor import Monitor
 from ..adaptation import Adaptation, Budget, HeldOutValidator
@@ -64,7 +64,7 @@ def adapt(
         If the monitor was asked to stop.
     """
     device = next(network.parameters()).device
-    precision = "bfloat16" if device.type == "cuda" or native_bfloat16() else "float32"
+    precision = "bfloat16" if multiplies_bfloat16(device) else "float32"
     sampler = _PairSampler(thick, pixels, acquisition)
     if not sampler.axes:
         return {"steps": 0, "before_db": 0.0, "after_db": 0.0, "kept": False}

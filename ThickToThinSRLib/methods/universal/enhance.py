@@ -1,8 +1,8 @@
 """The method `universal`: a network corrects the consistent interpolation, slice by slice.
 
-Around each thick slice the network (:mod:`~ThickToThinSRLib.networks.universal`) predicts a correction that
-is continuous along z; the corrections of neighbouring slices fade into each other half way between them. The
-result is then made consistent with the input.
+Around each thick slice the network (:mod:`~ThickToThinSRLib.networks.universal`) gives a correction that is
+continuous along z; neighbouring slices' corrections fade into each other half way between them. The result
+is then made consistent with the input. Air and the table around the body keep the interpolation.
 """
 
 from __future__ import annotations
@@ -10,17 +10,21 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ...consistency import ConsistentInterpolation, project_in_place
+from ...arrays import as_float, beside, larger, stacked
+from ...consistency import ConsistentInterpolation
 from ...inference.conditioned import ConditionedNetwork
 from ...inference.devices import resolve_device
+from ...inference.place import Place
 from ...inference.runner import Runner
-from ...inference.sliding_window import WindowPlacement, middle_first, predict_block
+from ...inference.sliding_window import middle_first, predict_blocks
 from ...intensity import outside_window
-from ...interpolation import slab_columns, slabs
+from ...interpolation import slab_columns
 from ...monitor import Monitor
 from ...networks.registry import NETWORKS
 from ...networks.universal import NEIGHBOURS, SAMPLES, cosine_series, describe_acquisition
-from ...volume import Volume, cast_in_place, refined, slice_count
+from ...volume import Volume, refined, slice_count
+from ..body import Body, cut, with_margin
+from ..project import project
 from ..request import Request
 from .adaptation import adapt
 from .network_input import DIFFERENCE_UNIT, REACH, universal_input
@@ -30,19 +34,18 @@ _SAMPLES_PER_SPACING = 4
 
 
 def enhance(volume: Volume, request: Request, monitor: Monitor) -> Volume:
-    """Interpolate consistently and correct the result; for any spacing and overlap."""
-    thick, acquisition = volume.slices_first(request.axis), request.acquisition
+    """Interpolate consistently and correct the result; any spacing and overlap."""
     network = request.weights.load()
     if request.settings.minutes:
         _adapt(network, volume, request, monitor)
     runner = _runner(network, volume, request, monitor)
-    thin, samples = _interpolate(thick, request, monitor)
-    _correct(thin, samples, thick, request, runner, monitor)
-    del samples
+    place = _interpolated(volume.slices_first(request.axis), request, runner, monitor)
+    _correct(place, Body(volume.slices_first(request.axis)), request, runner, monitor)
+    del place.volumes["samples"]
     monitor.record(device=str(runner.device), precision=runner.precision)
     if request.settings.consistency:
-        project_in_place(thin, thick, acquisition, request.target_spacing, monitor)
-    return refined(volume, request.axis, request.target_spacing, cast_in_place(thin, volume.voxels.dtype))
+        project(place, request, monitor)
+    return refined(volume, request.axis, request.target_spacing, place.result("thin", volume.voxels.dtype))
 
 
 def _adapt(network: torch.nn.Module, volume: Volume, request: Request, monitor: Monitor) -> None:
@@ -75,7 +78,7 @@ def shares(slices: int, count: int, spacing: float, target_spacing: float) -> np
 
 
 def _runner(network: torch.nn.Module, volume: Volume, request: Request, monitor: Monitor) -> Runner:
-    """The network with the description of this acquisition, ready for :func:`predict_block`."""
+    """The network as :func:`predict_blocks` calls it, told of the acquisition."""
     acquisition, pixel = request.acquisition, pixel_size(volume, request.axis)
     description = describe_acquisition(acquisition.thickness, acquisition.spacing, pixel)
     entry, settings = NETWORKS["universal"], request.settings
@@ -83,57 +86,74 @@ def _runner(network: torch.nn.Module, volume: Volume, request: Request, monitor:
     return Runner(conditioned, network.window, entry, settings.device, settings.precision, monitor)
 
 
-def _interpolate(thick: np.ndarray, request: Request, monitor: Monitor) -> tuple[np.ndarray, np.ndarray]:
-    """The consistent interpolation at the thin slices, and at the samples that the network reads."""
+def _interpolated(thick: np.ndarray, request: Request, runner: Runner, monitor: Monitor) -> Place:
+    """The volumes "thick", "thin" and "samples".
+
+    The last two are the consistent interpolation at the target's slices, and where the network reads it.
+    """
     slices, rows, columns = thick.shape
     acquisition, target = request.acquisition, request.target_spacing
     count = slice_count(slices, acquisition.spacing, target)
     sampled = (slices - 1) * _SAMPLES_PER_SPACING + 1
-    to_target = ConsistentInterpolation(acquisition, slices, count, target)
-    to_samples = ConsistentInterpolation(
-        acquisition, slices, sampled, acquisition.spacing / _SAMPLES_PER_SPACING
-    )
-    thin = np.empty((count, rows, columns), np.float32)
-    samples = np.empty((sampled, rows, columns), np.float32)
-    for band in slabs(max(count, sampled), rows, columns):
-        monitor.check()
-        thick_columns = slab_columns(thick, band)
-        thin[:, band] = to_target(thick_columns).reshape(count, -1, columns)
-        samples[:, band] = to_samples(thick_columns).reshape(sampled, -1, columns)
-        monitor.step("interpolation", band.stop, rows)
-    return thin, samples
+    solved = {
+        "thin": ConsistentInterpolation(acquisition, slices, count, target),
+        "samples": ConsistentInterpolation(
+            acquisition, slices, sampled, acquisition.spacing / _SAMPLES_PER_SPACING
+        ),
+    }
+    place = Place(runner.device, (slices + count + sampled) * rows * columns, monitor)
+    place.volumes["thick"] = place.put(thick)
+    for name, solve in solved.items():
+        place.volumes[name] = place.zeros((solve.thin_slices, rows, columns))
+
+    def fill(band: slice) -> None:
+        measured = slab_columns(place.volumes["thick"], band)
+        for name, solve in solved.items():
+            place.volumes[name][:, band] = solve(measured).reshape(solve.thin_slices, -1, columns)
+
+    place.each_slab(fill, (max(count, sampled), rows, columns), "interpolation", monitor)
+    return place
 
 
-def _correct(
-    thin: np.ndarray,
-    samples: np.ndarray,
-    thick: np.ndarray,
-    request: Request,
-    runner: Runner,
-    monitor: Monitor,
+def _correct(place: Place, body: Body, request: Request, runner: Runner, monitor: Monitor) -> None:
+    """Add the network's correction to "thin", in place."""
+    slices, rows, columns = place.volumes["thick"].shape
+    # The middle first: the runner chooses the precision on its first tile, which should show the body.
+    order, done = middle_first(list(range(slices))), 0
+    while done < slices:
+        group = order[done : done + runner.at_once(rows * columns)]
+        box = body.box(group)
+        if box is not None:
+            _correct_slices(place, group, box, request, runner)
+        done += len(group)
+        monitor.step("network", done, slices)
+
+
+def _correct_slices(
+    place: Place, group: list[int], box: tuple[slice, slice], request: Request, runner: Runner
 ) -> None:
-    """Add the network's correction to `thin`, in place."""
+    """Add the network's corrections around some thick slices, within a box of pixels."""
+    thick, samples, thin = (place.volumes[name] for name in ("thick", "samples", "thin"))
     window, spacing = runner.window, request.acquisition.spacing
-    step = request.target_spacing / spacing
-    all_outputs = WindowPlacement(
-        0, window.depth, slice(0, window.outputs), 0, np.ones(window.outputs, np.float32)
-    )
     share = shares(len(thick), len(thin), spacing, request.target_spacing).astype(np.float32)
     offsets = np.rint(np.array(SAMPLES) * _SAMPLES_PER_SPACING).astype(int)
-    # The middle first: the runner chooses the precision on its first tile, which should show the body.
-    for done, index in enumerate(middle_first(list(range(len(thick))))):
+    seen, inner = with_margin(box, thick.shape[1:], window.margin)
+    blocks = []
+    for index in group:
         near = np.clip(index + np.array(NEIGHBOURS), 0, len(thick) - 1)
         around = np.clip(_SAMPLES_PER_SPACING * index + offsets, 0, len(samples) - 1)
-        channels = universal_input(thick[near].astype(np.float32), samples[around])
-        coefficients = predict_block(
-            channels, all_outputs, window, "seamless", runner, lambda *_: monitor.check()
-        )
-        corrected = np.flatnonzero(share[:, index])
-        position = torch.tensor(corrected * step - index, dtype=torch.float32)
+        blocks.append(universal_input(as_float(cut(thick, near, seen)), cut(samples, around, seen)))
+    predicted = predict_blocks(stacked(blocks), window, "seamless", runner, lambda *_: None, inner)
+    for index, coefficients in zip(group, predicted, strict=True):
+        coefficients = beside(coefficients, thin)
+        reached = np.flatnonzero(share[:, index])
+        position = torch.tensor(reached * (request.target_spacing / spacing) - index, dtype=torch.float32)
         terms = cosine_series(position, window.outputs).numpy() * DIFFERENCE_UNIT
-        terms *= share[corrected, index, None]
-        correction = (terms @ coefficients.reshape(window.outputs, -1)).reshape(-1, *channels.shape[1:])
-        # Where the slice or a neighbour lies outside the networks' HU range, keep the interpolated values.
-        correction *= 1.0 - outside_window(thick[near[1:4]].astype(np.float32)).max(axis=0)
-        thin[corrected] += correction
-        monitor.step("network", done + 1, len(thick))
+        weights = beside(terms * share[reached, index, None], thin)
+        correction = weights @ coefficients.reshape(window.outputs, -1)
+        # Where a slice or its neighbours lie outside the networks' window, the interpolation stands.
+        nearest = np.clip([index - 1, index, index + 1], 0, len(thick) - 1)
+        before, there, after = outside_window(as_float(cut(thick, nearest, box)))
+        inside = 1.0 - larger(larger(before, after), there)
+        where = slice(int(reached[0]), int(reached[-1]) + 1)
+        thin[(where, *box)] += inside * correction.reshape(-1, *inside.shape)

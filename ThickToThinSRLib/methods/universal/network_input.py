@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
-from ...intensity import HU_WINDOW
+from ...arrays import zeros
+from ...intensity import HU_WINDOW, to_unit
 
 # Differences of slices and corrections are given in this unit, in HU: 1/20 of the networks' HU range, so that
 # typical differences are about 1. Without this scaling the network hardly learns.
@@ -15,27 +16,20 @@ _LARGEST_DIFFERENCE = 6.0
 REACH = 0.62
 
 
-def universal_input(slices: np.ndarray, samples: np.ndarray) -> np.ndarray:
-    """The network's input for one thick slice.
+def universal_input(slices: Any, samples: Any) -> Any:
+    """What the network reads around one thick slice, of HU: (10, H, W) float32.
 
     Parameters
     ----------
-    slices : ndarray, shape (5, H, W)
-        The thick slice and its two neighbours on either side, in HU.
-    samples : ndarray, shape (5, H, W)
-        The interpolation at the positions ``networks.universal.SAMPLES`` around it, in HU.
-
-    Returns
-    -------
-    ndarray, shape (10, H, W), float32
-        The thick slice on [0, 1]; all others minus the thick slice, in ``DIFFERENCE_UNIT``.
+    slices : ndarray or tensor, shape (5, H, W), float32
+        The thick slice and its two neighbours on either side.
+    samples : ndarray or tensor, shape (5, H, W), float32
+        The interpolation at ``networks.universal.SAMPLES`` around it.
     """
     centre = slices[2]
-    low, high = HU_WINDOW
-    channels = np.empty((len(slices) + len(samples), *centre.shape), np.float32)
-    channels[0] = np.clip((centre - low) / (high - low), 0.0, 1.0)
-    neighbours = (*slices[:2], *slices[3:], *samples)
-    for channel, neighbour in zip(channels[1:], neighbours, strict=True):
-        difference = (neighbour - centre) / DIFFERENCE_UNIT
-        np.clip(difference, -_LARGEST_DIFFERENCE, _LARGEST_DIFFERENCE, out=channel)
+    channels = zeros((len(slices) + len(samples), *centre.shape), slices)
+    channels[0] = to_unit(centre).clip(0.0, 1.0)
+    for number, other in enumerate((*slices[:2], *slices[3:], *samples), 1):
+        difference = (other - centre) / DIFFERENCE_UNIT
+        channels[number] = difference.clip(-_LARGEST_DIFFERENCE, _LARGEST_DIFFERENCE)
     return channels
