@@ -46,7 +46,7 @@ def _parsed() -> argparse.Namespace:
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of the run; an existing run continues")
     parser.add_argument(
         "--data", type=Path, required=True, metavar="FOLDER",
-        help="training scans (.nii.gz; for sr4zct_unet also DICOM folders), or for tvsrn_warm what "
+        help="training scans (.nii.gz; for sr4zct_unet also DICOM folders), or for *_warm what "
         "training.bundled.distilled wrote",
     )  # fmt: skip
     parser.add_argument(
