@@ -21,6 +21,8 @@ from .report import Report
 RECIPE_OF = {"tvsrn": "tvsrn_warm", "cthnet": "cthnet_warm", "universal": "universal"}
 _SAVE_SECONDS, _READ_EVERY = 30.0, 20
 _LARGEST_GRADIENT = 1.0
+# Of a file. Larger weights are cut into parts, to be joined by `cat FILE.1 FILE.2 > FILE`.
+_LARGEST_FILE = 15 << 20
 
 
 def learn(
@@ -134,3 +136,8 @@ def _save(
     halves = {key: value.half().cpu() for key, value in mean.items()}
     path = folder / f"{recipe.name}.safetensors"
     save_network(path, halves, recipe.network, recipe.arguments, network.window, card)
+    content = path.read_bytes()
+    if len(content) > _LARGEST_FILE:
+        for number, start in enumerate(range(0, len(content), _LARGEST_FILE), 1):
+            path.with_name(f"{path.name}.{number}").write_bytes(content[start : start + _LARGEST_FILE])
+        path.unlink()

@@ -60,7 +60,8 @@ def authors_arrays(report: Report, device: torch.device) -> None:
 
 def card_and_cpu(report: Report, name: str, device: torch.device, side: int) -> None:
     """A network in float32, on the card and on the CPU, where tests compare it with released outputs."""
-    network, x = network_of(name), _input(name, side)
+    network = network_of(name)
+    x = _input(network, side)
     there = _output(copy.deepcopy(network).to(device), x, "float32").cpu()
     worst = float((there - _output(network, x, "float32")).abs().max())
     report.add("right", f"{name}, float32, card and CPU, largest difference", f"{worst:.1e}", worst < 1e-4)
@@ -68,7 +69,8 @@ def card_and_cpu(report: Report, name: str, device: torch.device, side: int) -> 
 
 def half_precision(report: Report, name: str, device: torch.device, side: int) -> None:
     """Outputs in HU and gradients in half precision, beside float32."""
-    network, x = network_of(name).to(device).train(), _input(name, side).to(device)
+    network = network_of(name).to(device).train()
+    x = _input(network, side).to(device)
     for module in network.modules():
         if hasattr(module, "drop_path"):
             module.drop_path = 0.0
@@ -121,9 +123,9 @@ def _hog(device: torch.device) -> torch.Tensor:
     return torch.empty(max(1, int(free_memory(device)) - (64 << 20)), dtype=torch.uint8, device=device)
 
 
-def _input(name: str, side: int) -> torch.Tensor:
+def _input(network: torch.nn.Module, side: int) -> torch.Tensor:
     """A crop of a body, on [0, 1]."""
-    thick = to_unit(body(NETWORKS[name].window().depth, 2 * side).voxels.astype(np.float32))
+    thick = to_unit(body(network.window.depth, 2 * side).voxels.astype(np.float32))
     middle = slice(side // 2, side // 2 + side)
     return torch.from_numpy(thick[:, middle, middle].clip(0, 1))[None, None]
 

@@ -51,12 +51,12 @@ def test_models_offers_weights_after_they_were_added(finished, tmp_path, monkeyp
     assert kept.read_bytes() == (finished / "best.safetensors").read_bytes()
     kept.write_bytes((finished / "last.safetensors").read_bytes())
     refused = expect_refusal(capfd, tmp_path, "models", "--add", finished / "best.safetensors")
-    assert "other weights of this name were added before" in refused
+    assert "other weights with this name were added before" in refused
     assert main(["models", "--add", str(finished / "best.safetensors"), "--overwrite"]) == 0
     assert kept.read_bytes() == (finished / "best.safetensors").read_bytes()
     kept.write_bytes(kept.read_bytes()[:100])
     assert main(["models"]) == 0
-    assert f"added, but not to be used: {kept}" in capfd.readouterr().out
+    assert f"added, but unusable: {kept}" in capfd.readouterr().out
 
 
 def test_a_method_takes_the_weights_that_were_added_for_it_unless_there_are_several(

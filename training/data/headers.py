@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 
 from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.volume import Volume, through_plane_axis
@@ -20,6 +19,9 @@ def shape_in_headers(path: Path) -> tuple[int, int, int] | None:
 
 
 def _shape_of_file(path: Path) -> tuple[int, int, int] | None:
+    # Training on prepared data goes without the libraries that read scans.
+    import SimpleITK as sitk
+
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
