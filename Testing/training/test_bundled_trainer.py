@@ -80,6 +80,16 @@ def equal(one, other):
 
 
 @pytest.mark.parametrize("name", RECIPES)
+def test_a_step_of_every_recipe_moves_the_weights(sources, tmp_path, name):
+    recipe, source = replace(RECIPES[name], steps=1, settling=1), sources[name]
+    start = begin(recipe, source, 0)
+    moved = train(recipe, source, tmp_path / "state.pt", RunOptions())
+    assert moved.step == 1
+    assert not equal(moved.network.state_dict(), start.network.state_dict())
+
+
+# AdamW, AdamW on planes, Muon for matrices, Muon for kernels; the rest differ in network and crops only.
+@pytest.mark.parametrize("name", ["universal", "sr4zct_unet", "tvsrn_warm", "mpunet_warm"])
 def test_an_interrupted_run_ends_in_the_same_bits(sources, tmp_path, name):
     recipe, source = short(name), sources[name]
     whole = train(recipe, source, tmp_path / "whole.pt", RunOptions())
