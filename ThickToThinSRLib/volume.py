@@ -73,13 +73,19 @@ class Volume:
             )
         if voxels.dtype.kind not in "iuf":
             raise UserError(f"voxels must be integers or floating-point numbers, not {voxels.dtype}")
-        spacing = tuple(float(value) for value in self.spacing)
-        if len(spacing) != 3 or not all(math.isfinite(value) and value > 0 for value in spacing):
-            raise UserError(f"the spacing must be three positive numbers in mm, not {spacing}")
-        origin = tuple(float(value) for value in self.origin)
-        if len(origin) != 3 or not all(math.isfinite(value) for value in origin):
-            raise UserError(f"the origin must be three finite numbers in mm, not {origin}")
-        direction = np.asarray(self.direction, dtype=np.float64).reshape(3, 3)
+        spacing = _numbers(self.spacing, 3)
+        if spacing is None or min(spacing) <= 0:
+            raise UserError(f"the spacing must be three positive numbers in mm, not {self.spacing}")
+        origin = _numbers(self.origin, 3)
+        if origin is None:
+            raise UserError(f"the origin must be three finite numbers in mm, not {self.origin}")
+        direction = _numbers(self.direction, 9)
+        if direction is None:
+            raise UserError(
+                "the direction must be a matrix of 3 x 3 finite numbers, not "
+                f"{np.asarray(self.direction).tolist()}"
+            )
+        direction = np.reshape(direction, (3, 3))
         if self.slice_axis not in (None, 0, 1, 2):
             raise UserError(f"the slice axis must be 0, 1 or 2 (i, j or k), not {self.slice_axis}")
         extent = np.multiply(spacing, np.maximum(np.array(voxels.shape[::-1]) - 1, 1))
@@ -111,6 +117,15 @@ class Volume:
     def slices_first(self, axis: int) -> np.ndarray:
         """View of the voxels with index axis `axis` first, shape (slices, rows, columns)."""
         return np.moveaxis(self.voxels, 2 - axis, 0)
+
+
+def _numbers(values: object, count: int) -> tuple[float, ...] | None:
+    """`count` finite numbers; None if `values` are not that."""
+    try:
+        found = np.asarray(values, dtype=np.float64).ravel()
+    except (TypeError, ValueError):
+        return None
+    return tuple(found.tolist()) if len(found) == count and np.isfinite(found).all() else None
 
 
 def straightened(direction: np.ndarray, extent: np.ndarray) -> tuple[np.ndarray | None, float]:

@@ -92,6 +92,25 @@ def test_impossible_spacings_are_refused(spacing):
         Volume(np.zeros((2, 2, 2)), spacing)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("spacing", None),
+        ("spacing", ("a", 1, 1)),
+        ("spacing", (1, 1)),
+        ("origin", (0, 0)),
+        ("origin", ("x", 0, 0)),
+        ("direction", (1, 0, 0)),
+        ("direction", "identity"),
+        ("direction", np.full((3, 3), np.nan)),
+    ],
+)
+def test_a_malformed_geometry_is_refused_in_a_line_that_names_it(name, value):
+    with pytest.raises(UserError, match=f"the {name} must be") as caught:
+        Volume(np.zeros((4, 5, 6), np.int16), **{"spacing": (1, 1, 5), name: value})
+    assert "\n" not in str(caught.value)
+
+
 def test_whole_number_types_are_rounded_and_saturated():
     values = np.array([[[-40000.0, -1.6, 0.4, 2.5, 40000.0]]], np.float32)
     assert cast(values, np.int16).tolist() == [[[-32768, -2, 0, 2, 32767]]]
