@@ -26,7 +26,14 @@ from .io.replacing import check_free, replacing
 from .io.results import check_target, write_result
 from .io.temporary import sweep, sweep_temporary_place
 from .io.volume_files import write_volume, written_suffix
-from .methods.choices import Thickness, check_options, choose_method, choose_spacing, choose_thickness
+from .methods.choices import (
+    Thickness,
+    check_options,
+    choose_method,
+    choose_spacing,
+    choose_thickness,
+    learned_from_chests,
+)
 from .methods.registry import METHODS
 from .methods.request import Request
 from .monitor import Monitor
@@ -172,7 +179,7 @@ def enhance_volume(
     training_range = weights.card.get("trained", {}) if weights else None
     for warning in find_warnings(plan.hu, plan.scale, plan.request.acquisition, training_range):
         monitor.warn(warning)
-    if weights is not None and not is_chest(plan.hu, plan.request.axis):
+    if learned_from_chests(weights) and not is_chest(plan.hu, plan.request.axis):
         monitor.note(NOT_A_CHEST)
     thin = METHODS[plan.method].enhance(plan.hu, plan.request, monitor)
     expected = None if settings.uncertainty is None else _write_expected_error(thin, plan, monitor)

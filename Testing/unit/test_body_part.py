@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ from ThickToThinSRLib.io.reading import read_input
 from ThickToThinSRLib.phantom import thorax
 from ThickToThinSRLib.settings import Settings
 from ThickToThinSRLib.volume import Volume, through_plane_axis
+from ThickToThinSRLib.weights.bundled import bundled_for
 
 
 @pytest.mark.parametrize(
@@ -41,9 +44,11 @@ def test_lung_counts_whatever_the_axis_and_air_around_does_not():
     assert lung_share(Volume(np.full((4, 40, 40), -1000, np.int16), (1.0, 1.0, 5.0)), 2) == 0
 
 
-def test_the_note_is_for_methods_with_weights_only():
+def test_the_note_is_for_the_programs_own_weights_only(tmp_path):
     water = Volume(np.full((5, 64, 64), 40, np.int16), (0.7, 0.7, 5.0))
     assert NOT_A_CHEST in enhance_volume(water, Settings(method="universal"))[1]["notes"]
     assert NOT_A_CHEST not in enhance_volume(water, Settings(method="consistent"))[1]["notes"]
+    own = shutil.copy(bundled_for("universal").path, tmp_path / "of_heads.safetensors")
+    assert NOT_A_CHEST not in enhance_volume(water, Settings(checkpoint=own))[1]["notes"]
     chest = thorax((2.0, 2.0, 5.0), z_range=(-60.0, -40.0))
     assert NOT_A_CHEST not in enhance_volume(chest, Settings(method="universal"))[1]["notes"]

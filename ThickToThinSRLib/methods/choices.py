@@ -15,7 +15,7 @@ from ..inspection.thickness_estimate import estimate_thickness
 from ..settings import DEFAULT_METHOD, DEFAULT_SPACING, OPTIONS, Settings
 from ..volume import Volume, check_target_spacing
 from ..weights.added import added_for
-from ..weights.bundled import bundled_for
+from ..weights.bundled import bundled_for, is_bundled
 from ..weights.checkpoint import Weights
 from .registry import METHODS, methods_of
 
@@ -80,6 +80,11 @@ def _default_weights(method: str, network: str | None) -> Weights | None:
             "add_weights",
         )
     return weights
+
+
+def learned_from_chests(weights: Weights | None) -> bool:
+    """Whether weights are known to have learned from chests: those that come with the program."""
+    return weights is not None and is_bundled(weights)
 
 
 def check_options(method: str, settings: Settings) -> None:

@@ -49,6 +49,11 @@ def bundled_for(network: str) -> Weights | None:
     return None
 
 
+def is_bundled(weights: Weights) -> bool:
+    """Whether the weights are a file that comes with the program."""
+    return weights.path in _index()
+
+
 def _index() -> dict[Path, str]:
     folder = resources_folder() / "Models"
     try:

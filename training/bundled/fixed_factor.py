@@ -1,10 +1,11 @@
-"""What recipes of networks of a fixed factor share: crops of distilled scans, objective and model card."""
+"""What recipes of networks of a fixed factor share: crops of distilled scans, objective, model card."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,8 @@ from ThickToThinSRLib.interpolation import interpolation_matrix
 from ThickToThinSRLib.networks.window_spec import WindowSpec
 
 from .distilled import as_batch, draw_crop, open_scans
-from .recipe import Batch, Objective
+from .rates import cosine_fall
+from .recipe import Batch, BundledRecipe, Objective
 
 FACTOR = 5
 # A phantom has no tissue texture; the head scan has little noise and is soft in-plane.
@@ -106,10 +108,31 @@ def objective_of(
     return Objective(error.abs().mean(), before, error.detach().square().mean())
 
 
-def card(method: str) -> dict:
-    """Model card of a warm-started training of this project."""
+def warm_recipe(network: str, title: str, **chosen: Any) -> BundledRecipe:
+    """The recipe `<network>_warm`, a warm-started training of this project.
+
+    Parameters
+    ----------
+    network : str
+        Name in the registry.
+    title : str
+        Name of the published system.
+    **chosen
+        Arguments of :class:`BundledRecipe` that have no usual value, or another one.
+    """
+    usual = {
+        "arguments": {},
+        "objective": absolute_error,
+        "relative_rate": cosine_fall,
+        "rate": 1e-3,
+        "card": _card(title),
+    }
+    return BundledRecipe(name=f"{network}_warm", network=network, **{**usual, **chosen})
+
+
+def _card(title: str) -> dict[str, Any]:
     return {
-        "title": f"{method}, a warm-started training of this project",
+        "title": f"{title}, a warm-started training of this project",
         "version": "1.0",
         "licence": "CC BY 4.0",
         "limits": "research weights trained on {scans} scans, not the published ones; not a medical device",

@@ -12,10 +12,9 @@ import torch
 
 from ThickToThinSRLib.networks.davsr import DAVSR, PLANES, in_plane_pair, in_plane_prediction, window_for
 
-from ..fixed_factor import FACTOR, absolute_error, card, crops
+from ..fixed_factor import FACTOR, absolute_error, crops, warm_recipe
 from ..optimizers import muon_for_kernels
-from ..rates import cosine_fall
-from ..recipe import Batch, BundledRecipe, Objective
+from ..recipe import Batch, Objective
 from ..zero_start import zero_layers
 
 # The adaptation trains the axial head further, so a few of the slices are enough.
@@ -31,17 +30,13 @@ def _objective(network: DAVSR, batch: Batch, settling: bool, precision: str) -> 
     return replace(objective, loss=objective.loss + error.abs().mean())
 
 
-RECIPE = BundledRecipe(
-    name="davsr_warm",
-    network="davsr",
-    arguments={},
+RECIPE = warm_recipe(
+    "davsr",
+    "DA-VSR",
     source=crops(window_for(FACTOR), sides=((0, 32),), settling_side=32),
     start=zero_layers(*(f"heads.{plane}.2" for plane in PLANES)),
     optimizers=muon_for_kernels("extractor.shallow", *(f"heads.{plane}.2" for plane in PLANES)),
     objective=_objective,
-    relative_rate=cosine_fall,
     steps=6_000,
     settling=1_500,
-    rate=1e-3,
-    card=card("DA-VSR"),
 )

@@ -7,23 +7,16 @@ from __future__ import annotations
 
 from ThickToThinSRLib.networks.mpunet import window_for
 
-from ..fixed_factor import FACTOR, absolute_error, card, crops
+from ..fixed_factor import FACTOR, crops, warm_recipe
 from ..optimizers import muon_for_kernels
-from ..rates import cosine_fall
-from ..recipe import BundledRecipe
 from ..zero_start import zero_layers
 
-RECIPE = BundledRecipe(
-    name="mpunet_warm",
-    network="mpunet",
-    arguments={},
+RECIPE = warm_recipe(
+    "mpunet",
+    "MPU-Net",
     source=crops(window_for(FACTOR), sides=((0, 32),), settling_side=48, count=2),
     start=zero_layers("conv_out"),
     optimizers=muon_for_kernels("encoder.0.0", "conv_out"),
-    objective=absolute_error,
-    relative_rate=cosine_fall,
     steps=10_000,
     settling=2_500,
-    rate=1e-3,
-    card=card("MPU-Net"),
 )

@@ -14,13 +14,13 @@ import torch
 from ThickToThinSRLib.intensity import HU_WINDOW
 from ThickToThinSRLib.networks.saint import SAINT, distance_maps, window_for
 
-from ..fixed_factor import FACTOR, Crops, card, objective_of
+from ..fixed_factor import FACTOR, Crops, objective_of, warm_recipe
 from ..optimizers import Optimizers, muon
-from ..rates import cosine_fall
-from ..recipe import Batch, BundledRecipe, Objective
+from ..recipe import Batch, Objective
 from ..saint_start import start_as_interpolation
 
 _DEPTH = 8
+_SCALE = HU_WINDOW[1] - HU_WINDOW[0]  # from [0, 1] to HU + 1024
 _SIDE = 40
 _PLANES = 8  # of each view
 _FUSED_SIDE = 16
@@ -87,19 +87,14 @@ def _optimizers(network: SAINT, rate: float) -> Optimizers:
     return muon(network, rate, lambda name, parameter: parameter.ndim > 1, shares)
 
 
-_SCALE = HU_WINDOW[1] - HU_WINDOW[0]
-
-RECIPE = BundledRecipe(
-    name="saint_warm",
-    network="saint",
+RECIPE = warm_recipe(
+    "saint",
+    "SAINT",
     arguments={"factor": FACTOR, "depth": _DEPTH},
     source=PlaneCrops,
     start=lambda network, source: start_as_interpolation(network),
     optimizers=_optimizers,
     objective=_objective,
-    relative_rate=cosine_fall,
     steps=4_000,
     settling=1_500,
-    rate=1e-3,
-    card=card("SAINT"),
 )

@@ -10,10 +10,8 @@ import torch
 from ThickToThinSRLib.interpolation import interpolation_matrix
 from ThickToThinSRLib.networks.tvsrn import TVSRN, window_for
 
-from ..fixed_factor import FACTOR, Crops, absolute_error, card, crops
+from ..fixed_factor import FACTOR, Crops, crops, warm_recipe
 from ..optimizers import Optimizers, muon
-from ..rates import cosine_fall
-from ..recipe import BundledRecipe
 from ..tvsrn_start import add_features, start_as_interpolation
 
 
@@ -34,18 +32,13 @@ def _optimizers(network: TVSRN, rate: float) -> Optimizers:
     return muon(network, rate, is_inner_matrix, {"patch_projection": 0.01, "head": 0.2})
 
 
-RECIPE = BundledRecipe(
-    name="tvsrn_warm",
-    network="tvsrn",
-    arguments={},
+RECIPE = warm_recipe(
+    "tvsrn",
+    "TVSRN",
     in_training={"drop_path": 0.0},
     source=crops(window_for(FACTOR), sides=((0, 32), (8000, 48)), settling_side=64),
     start=_start,
     optimizers=_optimizers,
-    objective=absolute_error,
-    relative_rate=cosine_fall,
     steps=20_000,
     settling=3_000,
-    rate=1e-3,
-    card=card("TVSRN"),
 )
