@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import tomllib
 
 from Testing.shared_data import CHECKOUT
 
@@ -92,6 +93,14 @@ def wing(name: str) -> str:
 
 def test_the_top_level_stays_small():
     assert len([path for path in LIBRARY.iterdir() if path.is_file()]) <= 13
+
+
+def test_a_wheel_holds_every_part():
+    listed = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = {path.parent.relative_to(CHECKOUT) for path in LIBRARY.rglob("*.py")}
+    assert {".".join(folder.parts) for folder in folders} == {
+        name for name in listed if ".Resources" not in name
+    }
 
 
 @pytest.mark.parametrize("name", modules())
