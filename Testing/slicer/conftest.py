@@ -66,3 +66,10 @@ def panel(slicer, module):
     yield widget
     widget.cleanup()
     parent.widget.close()
+
+
+@pytest.fixture
+def choices(panel):
+    """The panel's choices, set to a method that is fast."""
+    panel._parameterNode.method = "consistent"
+    return panel._parameterNode

@@ -18,7 +18,7 @@ from Testing.shared_data import CHECKOUT
 from Testing.volumes import ct_voxels
 
 from . import pythonqt
-from .scenes import add_volume, background, click, wait_until
+from .scenes import add_volume, background, click, run_batch, wait_until
 
 PICTURE = CHECKOUT / "Resources" / "Screenshots" / "panel.png"
 
@@ -75,9 +75,5 @@ def test_the_panel_in_each_state(slicer, panel, tmp_path, points):
     write(source / "patient_0001_chest_5mm.nrrd")
     (source / "patient_0002_chest_5mm.nrrd").write_text("no volume")
     panel._parameterNode.method = "consistent"
-    panel.ui.batchInputWidget.currentPath = str(source)
-    panel.ui.batchOutputWidget.currentPath = str(tmp_path / "out")
-    panel.ui.tabWidget.setCurrentIndex(1)
-    click(panel.ui.batchButton)
-    wait_until(slicer, lambda: background() is None)
+    run_batch(slicer, panel, source, tmp_path / "out")
     save("7_many")

@@ -155,3 +155,12 @@ def click(button) -> None:
 def background():
     """The module's background run, or None."""
     return sys.modules["ThickToThinSRSlicer.background"].BackgroundRun.current
+
+
+def run_batch(slicer, panel, source: Path, target: Path) -> None:
+    """Enhance the volumes of a folder on the panel's second page, to the end."""
+    panel.ui.batchInputWidget.currentPath = str(source)
+    panel.ui.batchOutputWidget.currentPath = str(target)
+    panel.ui.tabWidget.setCurrentIndex(1)
+    click(panel.ui.batchButton)
+    wait_until(slicer, lambda: background() is None)

@@ -21,13 +21,6 @@ from .scenes import (
 
 
 @pytest.fixture
-def choices(panel):
-    """The panel's choices, set to a method that is fast."""
-    panel._parameterNode.method = "consistent"
-    return panel._parameterNode
-
-
-@pytest.fixture
 def three(slicer, choices):
     """Volumes A, B and C; B is the input and C, an earlier result, the output."""
     nodes = [add_volume(slicer, ct_voxels(seed=number), name=name) for number, name in enumerate("ABC")]

@@ -22,13 +22,6 @@ from .scenes import add_volume, background, click, contents, is_clean, wait_unti
 
 
 @pytest.fixture
-def choices(panel):
-    """The panel's choices, with a fast method."""
-    panel._parameterNode.method = "consistent"
-    return panel._parameterNode
-
-
-@pytest.fixture
 def sequence(slicer, choices):
     """The proxy node of a sequence of three volumes, chosen in the panel; its browser."""
     scene = slicer.mrmlScene

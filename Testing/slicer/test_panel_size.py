@@ -8,7 +8,7 @@ from Testing.command_line import write
 from Testing.volumes import ct_voxels
 
 from . import pythonqt
-from .scenes import add_volume, background, click, wait_until
+from .scenes import add_volume, background, click, run_batch, wait_until
 
 NARROW = 380  # pixels, of Slicer's module panel beside a small screen's views
 
@@ -76,11 +76,7 @@ def test_the_names_of_a_batch_can_be_read(slicer, panel, tmp_path):
     name = "a_patient_with_a_long_name_chest_5mm.nrrd"
     write(source / name)
     panel._parameterNode.method = "consistent"
-    panel.ui.batchInputWidget.currentPath = str(source)
-    panel.ui.batchOutputWidget.currentPath = str(tmp_path / "out")
-    panel.ui.tabWidget.setCurrentIndex(1)
-    click(panel.ui.batchButton)
-    wait_until(slicer, lambda: background() is None)
+    run_batch(slicer, panel, source, tmp_path / "out")
     table = panel.ui.batchTable.qt
     assert table.columnWidth(0) >= table.fontMetrics().horizontalAdvance(name)
 
