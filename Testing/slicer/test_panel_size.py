@@ -70,6 +70,18 @@ def test_labels_are_as_high_as_their_text_and_not_higher(slicer, panel, window):
     assert [text for text in said if "minimum" in text.lower() or "negative" in text.lower()] == []
 
 
+def test_nothing_covers_a_label_in_a_panel_that_is_as_low_as_it_can_be(slicer, letters, panel):
+    window = panel.parent.widget
+    for node in (None, add_volume(slicer, ct_voxels((40, 150, 150)), name="Thorax 5 mm")):
+        panel._parameterNode.inputVolume = node
+        for _ in range(3):  # labels with word wrap know their height only at their width
+            window.resize(NARROW, window.sizeHint().height())
+            settle(slicer)
+        label, below = panel.ui.methodInfoLabel.qt, panel.ui.minutesWidget.qt
+        assert label.height() >= label.heightForWidth(label.width())
+        assert label.geometry().bottom() < below.geometry().top()
+
+
 def test_the_names_of_a_batch_can_be_read(slicer, panel, tmp_path):
     source = tmp_path / "in"
     source.mkdir()

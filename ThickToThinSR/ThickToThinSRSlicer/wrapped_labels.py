@@ -11,7 +11,7 @@ def of(ui):
 
 
 class WrappedLabels(qt.QObject):
-    """Sets the minimum height of word-wrapped labels when their text or width changes.
+    """Sets the height of word-wrapped labels when their text or width changes.
 
     Qt's form layouts alone make such labels too low in a low panel.
 
@@ -42,4 +42,4 @@ def _fit(label, fitted):
     fitted[:] = state
     label.setMinimumHeight(0)  # heightForWidth() is never less than the minimum height
     # An empty label answers -1.
-    label.setMinimumHeight(max(0, label.heightForWidth(max(label.width, _SMALLEST_WIDTH))))
+    label.setFixedHeight(max(0, label.heightForWidth(max(label.width, _SMALLEST_WIDTH))))
