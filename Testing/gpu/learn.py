@@ -72,9 +72,10 @@ def _train(
     mean = {key: value.detach().clone() for key, value in network.state_dict().items()}
     began = saved = time.monotonic()
     step, before, after = 0, [], []
-    while time.monotonic() < until:
+    # A slow start may have used up the time: one step is always made.
+    while not step or time.monotonic() < until:
         report.check()
-        share = min(1.0, (time.monotonic() - began) / (until - began))
+        share = min(1.0, (time.monotonic() - began) / max(until - began, 1e-3))
         # The rate falls in the last half, so that the time ends with settled weights.
         optimizers.set_relative_rate(min(1.0, (step + 1) / 50, 2.02 * (1 - share) + 0.01))
         batch = source.batch(np.random.default_rng([1, step]), step, share > 0.5)
@@ -93,9 +94,6 @@ def _train(
             if time.monotonic() - saved > _SAVE_SECONDS:
                 _save(report.folder, recipe, network, mean, origin, step)
                 saved = time.monotonic()
-    if not step:
-        report.add("learn", recipe.name, "no time was left", False)
-        return
     _check(objective.loss, step)
     _save(report.folder, recipe, network, mean, origin, step)
     half = len(after) // 2
