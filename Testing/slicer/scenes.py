@@ -109,7 +109,7 @@ def is_clean(slicer) -> bool:
     return not any(Path(slicer.app.temporaryPath).iterdir())
 
 
-def wait_until(slicer, condition, seconds=60.0) -> None:
+def wait_until(slicer, condition, seconds=300.0) -> None:
     """Run the event loop until `condition()` is true; fail after `seconds`."""
     end = time.monotonic() + seconds
     while not condition():

@@ -145,23 +145,17 @@ def test_added_weights_are_kept_and_their_method_chosen(slicer, panel, tmp_path)
     assert not slicer.util.errors
 
 
-def test_the_authors_weights_are_converted_without_running_them(slicer, panel, tmp_path):
+def test_the_authors_weights_are_converted_without_running_them_and_found_from_then_on(
+    slicer, panel, tmp_path
+):
     packed = CHECKOUT / "Testing" / "parity" / "arrays" / "tvsrn_authors_64.pkl.xz"
     (tmp_path / "authors.pkl").write_bytes(lzma.decompress(packed.read_bytes()))
     add_weights(slicer, panel, tmp_path / "authors.pkl")
     assert not slicer.util.errors
+    added = tmp_path / "weights" / "tvsrn-authors.safetensors"
+    assert added.is_file()
     assert panel._parameterNode.method == "tvsrn"
-    assert (tmp_path / "weights" / "tvsrn-authors.safetensors").is_file()
-    panel._parameterNode.inputVolume = add_volume(slicer, ct_voxels())
-    assert panel.ui.enhanceButton.enabled
-    assert "weights ready" in panel.ui.methodInfoLabel.text
-
-
-def test_weights_added_before_are_there_in_another_session(slicer, panel, tmp_path):
-    packed = CHECKOUT / "Testing" / "parity" / "arrays" / "tvsrn_authors_64.pkl.xz"
-    (tmp_path / "authors.pkl").write_bytes(lzma.decompress(packed.read_bytes()))
-    add_weights(slicer, panel, tmp_path / "authors.pkl")
-    panel._parameterNode.checkpoint = pathlib.Path()
+    assert panel._parameterNode.checkpoint == pathlib.Path()  # as in another session
     panel._parameterNode.inputVolume = add_volume(slicer, ct_voxels((4, 64, 64)))
     assert "weights ready" in panel.ui.methodInfoLabel.text
     click(panel.ui.enhanceButton)
@@ -169,8 +163,7 @@ def test_weights_added_before_are_there_in_another_session(slicer, panel, tmp_pa
     assert not slicer.util.errors
     assert panel.ui.statusLabel.text == "Done: chest 1.0 mm"
     # If there are two, the user must choose.
-    first = tmp_path / "weights" / "tvsrn-authors.safetensors"
-    shutil.copyfile(first, first.with_name("tvsrn-b.safetensors"))
+    shutil.copyfile(added, added.with_name("tvsrn-b.safetensors"))
     panel.updateButtons()
     assert not panel.ui.enhanceButton.enabled
     assert panel.ui.enhanceButton.toolTip.startswith("2 weights files of tvsrn were added: choose one")

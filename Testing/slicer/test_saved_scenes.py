@@ -20,7 +20,9 @@ def running(slicer, panel, tmp_path):
 
 
 def comparing(slicer, panel, tmp_path):
-    after_a_run(slicer, panel, tmp_path)
+    thick = panel._parameterNode.inputVolume
+    panel._parameterNode.outputVolume = panel.logic.enhance(thick, method="consistent", spacing=2.0)
+    panel._compare.setPair(thick, panel._parameterNode.outputVolume)
     panel.ui.sideBySideButton.click()
 
 
@@ -64,7 +66,7 @@ def voxels(slicer) -> dict:
 
 @pytest.mark.parametrize("state", [running, comparing, after_a_run, with_weights, of_a_sequence])
 @pytest.mark.parametrize("into", ["a closed scene", "a scene with volumes"])
-def test_a_scene_comes_back_as_it_was(slicer, panel, tmp_path, state, into):
+def test_a_scene_comes_back_as_it_was(slicer, no_process, panel, tmp_path, state, into):
     add_volume(slicer, ct_voxels(seed=1), name="first")
     panel._parameterNode.inputVolume = add_volume(slicer, ct_voxels(seed=2), name="second")
     panel._parameterNode.method = "consistent"
