@@ -45,6 +45,10 @@ def results(slicer) -> list:
     return [node for node in nodes if node.GetName().endswith("1.0 mm")]
 
 
+def names_of_frames(frames) -> list[str]:
+    return [frames.GetNthDataNode(number).GetName() for number in range(frames.GetNumberOfDataNodes())]
+
+
 def test_one_frame_of_a_sequence_is_enhanced_as_a_volume(slicer, panel, sequence):
     assert panel.ui.allFramesCheckBox.visible
     click(panel.ui.enhanceButton)
@@ -56,6 +60,7 @@ def test_one_frame_of_a_sequence_is_enhanced_as_a_volume(slicer, panel, sequence
 
 def test_all_frames_become_a_sequence_that_the_same_browser_plays(slicer, panel, sequence):
     proxy, browser = sequence
+    names = names_of_frames(browser.GetSequenceNode(proxy))
     panel.ui.allFramesCheckBox.click()
     assert not panel.ui.outputSelector.enabled
     click(panel.ui.enhanceButton)
@@ -71,6 +76,7 @@ def test_all_frames_become_a_sequence_that_the_same_browser_plays(slicer, panel,
         np.testing.assert_array_equal(thick, ct_voxels(seed=number))
         assert thin.shape == (31, 10, 11)
         assert np.corrcoef(thin[::5].ravel(), thick.ravel())[0, 1] > 0.9
+    assert names_of_frames(browser.GetSequenceNode(proxy)) == names
     assert panel.ui.statusLabel.text == f"Done: {result.GetName()}"
     assert is_clean(slicer)
 

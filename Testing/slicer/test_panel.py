@@ -85,3 +85,20 @@ def test_choices_are_kept_by_a_real_parameter_node(slicer, module, logic):
     assert again.spacing == 0.75
     with pytest.raises(ValueError, match="must be in one of"):
         parameters.method = "magic"
+
+
+def test_everything_that_can_be_used_says_what_it_is_for(widgets):
+    """In the .ui file; the tooltips of some buttons are set by the code, as they say why one is disabled."""
+    used = ("PushButton", "CheckBox", "ComboBox", "SpinBox", "Slider", "Table", "PathLineEdit")
+    set_by_code = {
+        name
+        for path in SOURCES
+        for name in re.findall(r"\b_?ui\.(\w+)\.toolTip = ", path.read_text())
+        + re.findall(r"\(ui\.(\w+), _\(", path.read_text())
+    }
+    assert "enhanceButton" in set_by_code
+    assert [
+        name
+        for name, (kind, properties) in widgets.items()
+        if any(part in kind for part in used) and "toolTip" not in properties and name not in set_by_code
+    ] == []

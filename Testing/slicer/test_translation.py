@@ -68,13 +68,16 @@ def test_words_of_the_code_are_not_offered_to_translators():
     assert {name for name, notr in texts if not notr}.isdisjoint(CODE_WORDS)
 
 
-def test_the_lines_about_methods_are_those_of_the_library(module):
+def test_the_lines_about_methods_are_those_of_the_library(module, monkeypatch):
     texts = sys.modules["ThickToThinSRSlicer.method_texts"]
     methods = sys.modules["ThickToThinSRLib.methods.registry"].METHODS
     assert {name: texts.description(name) for name in methods} == {
         name: method.description for name, method in methods.items()
     }
     assert all(texts.purpose(name) for name in methods)
+    monkeypatch.setattr(texts, "_", str.upper)
+    for name in methods:
+        assert texts.description(name) == methods[name].description.upper(), f"no line of its own: {name}"
 
 
 def test_a_translation_reaches_list_and_line_of_the_methods(slicer, panel, monkeypatch):

@@ -1,10 +1,12 @@
 """What the panel says about each method, in the user's language.
 
 The library describes its methods in English only, and tools for translation find only texts that are written
-out here.
+out. A test compares the lines here with those of the library; the library's stands in for a missing one.
 """
 
 from slicer.i18n import tr as _
+
+from ThickToThinSRLib.methods.registry import METHODS
 
 
 def purpose(name):
@@ -20,7 +22,7 @@ def purpose(name):
         "mpunet": _("published: fixed factor"),
         "davsr": _("published: adapts to the scan"),
         "interpolation": _("for comparison: cubic interpolation"),
-    }[name]
+    }.get(name, "")
 
 
 def description(name):
@@ -51,4 +53,6 @@ def description(name):
             "weights come with the program, and it can adapt to the scan"
         ),
     }
-    return f"{published[name]}; {ours}" if name in published else others[name]
+    if name in published:
+        return f"{published[name]}; {ours}"
+    return others.get(name, METHODS[name].description)
