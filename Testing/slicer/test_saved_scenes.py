@@ -49,7 +49,7 @@ def of_a_sequence(slicer, panel, tmp_path):
     browser.SetAndObserveMasterSequenceNodeID(frames.GetID())
     slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
     panel._parameterNode.inputVolume = browser.GetProxyNode(frames)
-    panel._parameterNode.allFrames = True
+    click(panel.ui.allFramesCheckBox)
 
 
 def choices(panel) -> dict:
@@ -78,6 +78,7 @@ def test_a_scene_comes_back_as_it_was(slicer, no_process, panel, tmp_path, state
     assert (background() is not None) == (state is running)
     slicer.mrmlScene.Clear(0)
     assert background() is None
+    assert panel.ui.checkpointWidget.currentPath == ""
     if into != "a closed scene":
         add_volume(slicer, ct_voxels(seed=9), name="other")
     import_scene(slicer, path)
@@ -86,6 +87,7 @@ def test_a_scene_comes_back_as_it_was(slicer, no_process, panel, tmp_path, state
     assert panel.ui.inputSelector.currentNode().GetName() == chosen["inputVolume"]
     output = panel.ui.outputSelector.currentNode()
     assert (None if output is None else output.GetName()) == chosen["outputVolume"]
+    assert panel.ui.allFramesCheckBox.checked == chosen["allFrames"] == (state is of_a_sequence)
     expected = chosen["checkpoint"]
     assert panel.ui.checkpointWidget.currentPath == ("" if str(expected) == "." else str(expected))
     assert slicer.app.layoutManager().layout == layout
