@@ -39,7 +39,8 @@ def counts(slicer) -> dict[str, int]:
 
 def _is_ours(thing) -> bool:
     """Whether something is of the module or of the stand-ins for Slicer."""
-    has_own = isinstance(thing, (types.FunctionType, types.MethodType))
+    # Not isinstance(), which wakes lazy objects of other packages.
+    has_own = type(thing) in (types.FunctionType, types.MethodType)
     module = thing.__module__ if has_own else type(thing).__module__
     return str(module).startswith(("ThickToThinSR", "Testing.slicer"))
 
