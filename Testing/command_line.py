@@ -14,8 +14,14 @@ from ThickToThinSRLib.cli.main import main
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
-# One thread: the volumes are tiny, and tests should not wait for each other's threads.
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+# One thread: the volumes are tiny, and tests should not wait for each other's threads. NumPy's warnings are
+# errors: what the library makes of its input must not depend on numbers that overflow.
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": str(REPOSITORY),
+    "OMP_NUM_THREADS": "1",
+    "PYTHONWARNINGS": "error::RuntimeWarning",
+}
 
 
 def command(*arguments) -> list[str]:

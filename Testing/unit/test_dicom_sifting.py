@@ -32,6 +32,8 @@ from ThickToThinSRLib.io.volume_files import read_volume
 from ThickToThinSRLib.monitor import Monitor
 from ThickToThinSRLib.settings import Settings
 
+# NumPy warns of numbers that the library should have refused or handled before.
+pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 CORONAL = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
 SAGITTAL = np.array([[0.0, 0, 1], [1, 0, 0], [0, -1, 0]])
 

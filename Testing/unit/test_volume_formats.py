@@ -20,6 +20,8 @@ from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.io.volume_files import SUFFIXES, WRITABLE, data_files, read_volume, write_volume
 from ThickToThinSRLib.volume import Volume
 
+# NumPy warns of numbers that the library should have refused or handled before.
+pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 DIRECTIONS = "space directions: (0.7,0,0) (0,0.8,0) (0,0,5)\nspace origin: (1,2,3)\n"
 PACKED = {
     "raw": bytes,
