@@ -31,7 +31,7 @@ def command(*arguments) -> list[str]:
 
 def run(*arguments, **options) -> subprocess.CompletedProcess:
     """Run the command line as a process of its own."""
-    options = {"env": ENVIRONMENT, "capture_output": True, "text": True, "timeout": 60, **options}
+    options = {"env": ENVIRONMENT, "capture_output": True, "text": True, "timeout": 240, **options}
     return subprocess.run(command(*arguments), **options)
 
 

@@ -92,6 +92,14 @@ def ct_class(image_type, size=(64, 64)):
     return dataset
 
 
+def picture(photometric, samples):
+    """A picture in colour of the place of a slice, in the class of the slices."""
+    dataset = ct_series(dicom_hu((1, 8, 10)))[0]
+    dataset.ImageType, dataset.SamplesPerPixel = ["DERIVED", "SECONDARY"], samples
+    dataset.PhotometricInterpretation = photometric
+    return dataset
+
+
 def scout(direction, image_type=("ORIGINAL", "PRIMARY", "AXIAL"), size=(8, 10)):
     dataset = ct_series(dicom_hu((1, *size)), direction=direction)[0]
     dataset.ImageType = list(image_type)
@@ -120,6 +128,9 @@ IMAGES = {
         lambda: ct_class(["ORIGINAL", "PRIMARY", "AXIAL"], (8, 10)),
         "image without a position",
     ),
+    "picture in colour": (lambda: picture("RGB", 3), "colour image"),
+    "picture in other colours": (lambda: picture("YBR_FULL_422", 3), "colour image"),
+    "picture with a palette": (lambda: picture("PALETTE COLOR", 1), "colour image"),
     "marked localizer": (lambda: scout(CORONAL, ("ORIGINAL", "PRIMARY", "LOCALIZER")), "localizer"),
     "localizer by another name": (lambda: scout(np.eye(3), ("ORIGINAL", "PRIMARY", "SCOUT")), "localizer"),
     "unmarked frontal scout": (lambda: scout(CORONAL), "localizer"),

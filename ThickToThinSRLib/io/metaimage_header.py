@@ -46,6 +46,11 @@ class MetaImageHeader:
             return None
         return math.prod(extents) * channels * size
 
+    @property
+    def lacks_spacing(self) -> bool:
+        """Whether it does not say how far apart the voxels are."""
+        return not {"elementspacing", "elementsize"} & {*self.fields}
+
     def data_files(self, path: Path) -> list[Path]:
         """The files with the voxels of the header at `path`; none if they follow it."""
         name = self.fields.get("elementdatafile", "")

@@ -18,7 +18,8 @@ _ATTRIBUTES = [
     *("ImageType", "Modality", "SeriesDescription", "SeriesNumber", "Manufacturer", "ManufacturerModelName"),
     *("PatientPosition", "ConvolutionKernel", "KVP", "SliceThickness", "GantryDetectorTilt"),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns", "NumberOfFrames"),
-    *("SamplesPerPixel", "RescaleSlope", "RescaleIntercept", "RescaleType", "PixelPaddingValue"),
+    *("SamplesPerPixel", "PhotometricInterpretation", "PixelPaddingValue"),
+    *("RescaleSlope", "RescaleIntercept", "RescaleType"),
     *("PixelRepresentation", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
 ]
 
