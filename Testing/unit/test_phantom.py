@@ -242,7 +242,9 @@ def test_tubes_are_as_far_as_their_nearest_capsule(pixel):
         pixels = np.stack([x, y, np.full_like(x, z)], -1)[..., None, :] - ends[0]
         axis = ends[1] - ends[0]
         t = np.clip((pixels * axis).sum(-1) / (axis**2).sum(-1), 0, 1)
-        expected = np.linalg.norm(pixels - t[..., None] * axis, axis=-1) - radii[0] - t * (radii[1] - radii[0])
+        expected = (
+            np.linalg.norm(pixels - t[..., None] * axis, axis=-1) - radii[0] - t * (radii[1] - radii[0])
+        )
         found = TubeLayer(Tubes.of(*ends, *radii), grid, reach=4.0).distance(z)
         np.testing.assert_allclose(found, np.minimum(expected.min(-1), 4.0), atol=1e-3)
 
