@@ -46,7 +46,7 @@ def test_what_slicer_shows_as_its_file_says_is_enhanced_or_refused(slicer, logic
     node = load(slicer, name)
     stated = read_volume(shared(f"cases/{name}.nii.gz"))
     if not np.array_equal(slicer.util.arrayFromVolume(node), stated.voxels):
-        with pytest.raises(UserError, match="says values from .* Slicer shows"):
+        with pytest.raises(UserError, match=r"says values from .* Slicer shows"):
             logic.enhance(node, method="consistent")
         return
     thin = logic.enhance(node, method="consistent")

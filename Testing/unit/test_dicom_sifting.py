@@ -482,6 +482,32 @@ def test_broken_links_beside_slices_are_refused(tmp_path):
     assert "99.dcm: a link to a file that is not there" in refusal(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["empty.dcm", "00099.IMA"])
+def test_an_empty_file_beside_slices_is_refused(tmp_path, name):
+    folder = write_series(ct_series(dicom_hu()), tmp_path / "in")
+    (folder / name).touch()
+    assert f"{name}: is empty" in refusal(folder)
+
+
+@pytest.mark.parametrize("column", [(0.0, 0.999, 0.001), (0.0, 1.001, 0.0), (0.0005, 0.9985, 0.0)])
+def test_directions_of_three_digits_are_directions(tmp_path, column):
+    slices = ct_series(dicom_hu())
+    for dataset in slices:
+        dataset.ImageOrientationPatient = [1.0, 0.0, 0.0, *column]
+    volume = read_series(write_series(slices, tmp_path / "in"))
+    assert np.allclose(volume.direction.T @ volume.direction, np.eye(3), atol=1e-7)
+    assert np.allclose(volume.direction, np.eye(3), atol=2e-3)
+
+
+def test_values_without_a_rescaling_are_doubted(tmp_path):
+    slices = ct_series(dicom_hu())
+    assert "warnings" not in read_series(write_series(slices, tmp_path / "in")).source
+    for dataset in slices:
+        del dataset.RescaleIntercept, dataset.RescaleSlope
+    volume = read_series(write_series(slices, tmp_path / "in"))
+    assert "(RescaleIntercept): they are taken for HU" in volume.source["warnings"][0]
+
+
 def test_messages_are_plain(tmp_path):
     slices = ct_series(dicom_hu())
     for dataset in slices:

@@ -117,7 +117,8 @@ def read_volume(path: str | os.PathLike, nifti: str | None = None) -> Volume:
     volume = from_image(image, str(path), unit)
     if header.lacks_spacing:
         volume.source["warnings"] = [
-            f"the {suffix} header does not state how far apart all voxels are: where it does not, 1 mm is taken"
+            f"the {suffix} header does not state how far apart the voxels are along each axis: where it does "
+            "not, 1 mm is taken"
         ]
     return volume
 

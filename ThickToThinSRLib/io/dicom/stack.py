@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 DIRECTION_TOLERANCE = 1e-3  # difference of unit vectors, 0.06 degrees
+_ROUNDED_LENGTH = 2e-3  # of a unit vector
 
 
 @dataclass(frozen=True)
@@ -151,6 +152,9 @@ def _slice(
         return result
 
     orientation = np.array(numbers("ImageOrientationPatient", 6)).reshape(2, 3)
+    lengths = np.linalg.norm(orientation, axis=1)
+    if np.abs(lengths - 1).max() <= _ROUNDED_LENGTH:  # written with three digits
+        orientation /= lengths[:, None]
     if not np.allclose(orientation @ orientation.T, np.eye(2), atol=DIRECTION_TOLERANCE):
         raise UserError(f"{path}: damaged DICOM image, its ImageOrientationPatient is not perpendicular")
     between_rows, between_columns = numbers("PixelSpacing", 2)
