@@ -483,10 +483,12 @@ def test_broken_links_beside_slices_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["empty.dcm", "00099.IMA"])
-def test_an_empty_file_beside_slices_is_refused(tmp_path, name):
+def test_an_empty_file_beside_slices_is_named(tmp_path, name):
     folder = write_series(ct_series(dicom_hu()), tmp_path / "in")
     (folder / name).touch()
-    assert f"{name}: is empty" in refusal(folder)
+    voxels, notes = read(folder)
+    assert np.array_equal(voxels, dicom_hu())
+    assert f"1 empty file ({name})" in notes
 
 
 @pytest.mark.parametrize("column", [(0.0, 0.999, 0.001), (0.0, 1.001, 0.0), (0.0005, 0.9985, 0.0)])
@@ -497,6 +499,22 @@ def test_directions_of_three_digits_are_directions(tmp_path, column):
     volume = read_series(write_series(slices, tmp_path / "in"))
     assert np.allclose(volume.direction.T @ volume.direction, np.eye(3), atol=1e-7)
     assert np.allclose(volume.direction, np.eye(3), atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("shear", "said"), [(1e-4, ""), (1e-3, "straightening moved voxels by up to 0.026 mm"), (5e-3, "refused")]
+)
+def test_sheared_directions_are_straight_to_a_tenth_of_a_millimetre(tmp_path, shear, said):
+    slices = ct_series(dicom_hu((6, 33, 10)))
+    for dataset in slices:
+        dataset.ImageOrientationPatient = [1.0, 0.0, 0.0, shear, 1.0, 0.0]
+    folder = write_series(slices, tmp_path / "in")
+    if said == "refused":
+        assert "not perpendicular by 0.13 mm" in refusal(folder)
+        return
+    notes = read(folder)[1]
+    assert said in notes
+    assert ("straightening" in notes) == bool(said)
 
 
 def test_values_without_a_rescaling_are_doubted(tmp_path):

@@ -93,7 +93,7 @@ def _look_at(path: Path) -> Found | None:
     with path.open("rb") as file:
         start = file.read(132)
         if not start and path.suffix.lower() in _ENDINGS:
-            raise UserError(f"{path}: is empty: copy or export it again, or remove it")
+            return Found(path, pydicom.Dataset(), "", "empty file")  # perhaps a slice once
         if not _is_dicom(start):
             return None
         file.seek(0)

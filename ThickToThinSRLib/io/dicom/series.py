@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import UserError
 from ...monitor import Monitor
 from ...volume import Volume
+from ..straightening import WORTH_A_NOTE, straightening_note
 from ..walking import walk
 from .folder import BROKEN_LINK, Inventory, inventory
 from .headers import look_at, text_of
@@ -104,6 +105,9 @@ def read_series(
     source["instance_uids"] = list(dict.fromkeys(piece.instance_uid for piece in stack.slices))
     source["files"] = list(dict.fromkeys(str(piece.path) for piece in stack.slices))
     source["straightening"] = result.facts
+    sheared = max(piece.sheared for piece in slices)
+    if sheared > WORTH_A_NOTE:
+        monitor.note(straightening_note(sheared))
     if "RescaleIntercept" not in chosen.header and "PerFrameFunctionalGroupsSequence" not in chosen.header:
         source["warnings"] = [
             "the DICOM files do not say how stored values become HU (RescaleIntercept): they are taken for HU"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...errors import UserError
+from ...volume import MOST_MOVED
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -41,6 +42,8 @@ class Slice:
         Slice thickness, mm; None if absent or zero.
     slope, intercept : float
         HU = slope * stored value + intercept.
+    sheared : float
+        How far from perpendicular rows and columns are, mm over the image.
     """
 
     path: Path
@@ -55,6 +58,7 @@ class Slice:
     slope: float
     intercept: float
     frame_of_reference: str
+    sheared: float = 0.0
     is_frame: bool = False
 
     @property
@@ -155,9 +159,12 @@ def _slice(
     lengths = np.linalg.norm(orientation, axis=1)
     if np.abs(lengths - 1).max() <= _ROUNDED_LENGTH:  # written with three digits
         orientation /= lengths[:, None]
-    if not np.allclose(orientation @ orientation.T, np.eye(2), atol=DIRECTION_TOLERANCE):
-        raise UserError(f"{path}: damaged DICOM image, its ImageOrientationPatient is not perpendicular")
     between_rows, between_columns = numbers("PixelSpacing", 2)
+    sheared = abs(float(orientation[0] @ orientation[1])) * between_rows * max(int(header.Rows) - 1, 1)
+    unit = np.abs(np.linalg.norm(orientation, axis=1) - 1).max() <= DIRECTION_TOLERANCE
+    if not unit or sheared > MOST_MOVED:
+        by = f" by {sheared:.2g} mm" if unit else ""
+        raise UserError(f"{path}: damaged DICOM image, its ImageOrientationPatient is not perpendicular{by}")
     thickness, slope = number("SliceThickness", 0.0), number("RescaleSlope", 1.0)
     if slope == 0:
         raise UserError(f"{path}: damaged DICOM image, its RescaleSlope is 0")
@@ -174,6 +181,7 @@ def _slice(
         slope=slope,
         intercept=number("RescaleIntercept", 0.0),
         frame_of_reference=str(header.get("FrameOfReferenceUID") or ""),
+        sheared=sheared,
         is_frame="PerFrameFunctionalGroupsSequence" in header,
     )
 
