@@ -517,6 +517,16 @@ def test_sheared_directions_are_straight_to_a_tenth_of_a_millimetre(tmp_path, sh
     assert ("straightening" in notes) == bool(said)
 
 
+@pytest.mark.parametrize("value", [b"nan", b"inf", b"-inf", b"1e99", b"1e300", b"0.00"])
+def test_directions_that_are_none_are_refused_by_name(tmp_path, value):
+    folder = write_series(ct_series(dicom_hu()), tmp_path / "in")
+    path = next(iter(sorted(folder.iterdir())))
+    good = b"1.00000000\\0.00000000"
+    bad = value.ljust(10) + good[10:]
+    path.write_bytes(path.read_bytes().replace(good, bad, 1))
+    assert path.name in refusal(folder)
+
+
 def test_values_without_a_rescaling_are_doubted(tmp_path):
     slices = ct_series(dicom_hu())
     assert "warnings" not in read_series(write_series(slices, tmp_path / "in")).source

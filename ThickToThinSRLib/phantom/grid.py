@@ -83,20 +83,10 @@ def ellipsoid(x, y, z: float, centre, radii, axes: np.ndarray | None = None) -> 
     """
     offset = (x - centre[0], y - centre[1], z - centre[2])
     if axes is not None:
-        offset = tuple(
-            float(row[0]) * offset[0] + float(row[1]) * offset[1] + float(row[2]) * offset[2] for row in axes
-        )
-    first = _length([part / radius for part, radius in zip(offset, radii, strict=True)])
-    second = _length([part / radius**2 for part, radius in zip(offset, radii, strict=True)])
-    second += 1e-6
-    return (first * (first - 1.0) / second).astype(np.float32)
-
-
-def _length(vector: list[np.ndarray]) -> np.ndarray:
-    """Length of the vectors with these three components."""
-    total = np.square(vector[0]) + np.square(vector[1])
-    total += np.square(vector[2])
-    return np.sqrt(total, out=total)
+        offset = tuple(sum(float(row[i]) * offset[i] for i in range(3)) for row in axes)
+    first = np.sqrt(sum((part / radius) ** 2 for part, radius in zip(offset, radii, strict=True)))
+    second = np.sqrt(sum((part / radius**2) ** 2 for part, radius in zip(offset, radii, strict=True)))
+    return (first * (first - 1.0) / (second + 1e-6)).astype(np.float32)
 
 
 def turned(*directions) -> np.ndarray:

@@ -12,7 +12,6 @@ from .grid import Grid
 
 # Capsules are drawn in batches with a square window of one of these sizes, in pixels.
 _WINDOWS = (6, 8, 12, 16, 24, 32, 48, 64, 96, 160, 320)
-_MARGIN = np.float32(0.01)  # mm: more than rounding
 
 
 @dataclass(frozen=True)
@@ -128,11 +127,8 @@ class TubeLayer:
         if not len(near):
             return
         tubes, radius, grid = self.tubes.where(near), self.radius[near], self.grid
-        low, high = np.minimum(tubes.start, tubes.end), np.maximum(tubes.start, tubes.end)
-        # A capsule above or below the section reaches less far on it.
-        away = np.maximum(np.maximum(low[:, 2] - z, z - high[:, 2]), 0.0)
-        radius = np.sqrt(np.maximum(radius**2 - away**2, 0.0)) + _MARGIN
-        low, high = low[:, :2] - radius[:, None], high[:, :2] + radius[:, None]
+        low = np.minimum(tubes.start, tubes.end)[:, :2] - radius[:, None]
+        high = np.maximum(tubes.start, tubes.end)[:, :2] + radius[:, None]
         corner = np.array([grid.x[0], grid.y[0]], np.float32)
         pixel = np.array(grid.pixel, np.float32)
         begin = np.floor((low - corner) / pixel).astype(np.intp)

@@ -156,6 +156,8 @@ def _slice(
         return result
 
     orientation = np.array(numbers("ImageOrientationPatient", 6)).reshape(2, 3)
+    if np.abs(orientation).max() > 2:
+        raise UserError(f"{path}: damaged DICOM image, its ImageOrientationPatient holds no directions")
     lengths = np.linalg.norm(orientation, axis=1)
     if np.abs(lengths - 1).max() <= _ROUNDED_LENGTH:  # written with three digits
         orientation /= lengths[:, None]
