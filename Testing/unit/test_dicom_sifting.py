@@ -527,6 +527,18 @@ def test_directions_that_are_none_are_refused_by_name(tmp_path, value):
     assert path.name in refusal(folder)
 
 
+@pytest.mark.parametrize("value", [1e20, -1e12, "1e300", 3e9])
+@pytest.mark.parametrize(
+    "keyword", ["RescaleSlope", "RescaleIntercept", "SliceThickness", "PixelSpacing", "ImagePositionPatient"]
+)
+def test_absurd_numbers_are_refused_by_name(tmp_path, keyword, value):
+    slices = ct_series(dicom_hu())
+    for dataset in slices:
+        count = {"PixelSpacing": 2, "ImagePositionPatient": 3}.get(keyword)
+        setattr(dataset, keyword, [str(value)] * count if count else str(value))
+    assert keyword in refusal(write_series(slices, tmp_path / "in"))
+
+
 def test_values_without_a_rescaling_are_doubted(tmp_path):
     slices = ct_series(dicom_hu())
     assert "warnings" not in read_series(write_series(slices, tmp_path / "in")).source

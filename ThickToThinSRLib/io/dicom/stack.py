@@ -6,7 +6,6 @@ objects, from the functional groups of every frame (PS3.3 C.7.6.16).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
 DIRECTION_TOLERANCE = 1e-3  # difference of unit vectors, 0.06 degrees
 _ROUNDED_LENGTH = 2e-3  # of a unit vector
+_LARGEST = 1e9  # of any number that a slice needs, whatever its unit
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def _slice(
     def numbers(keyword: str, count: int) -> tuple[float, ...]:
         value = next((geometry[keyword].value for geometry in geometries if keyword in geometry), None)
         values = tuple(float(number) for number in value) if value else ()
-        if len(values) != count or not all(math.isfinite(number) for number in values):
+        if len(values) != count or not all(abs(number) <= _LARGEST for number in values):  # or NaN
             fault = f"its {keyword} is {value}" if value else f"it has no {keyword}"
             raise UserError(f"{path}: damaged or incomplete DICOM image, {fault}")
         return values
@@ -151,7 +151,7 @@ def _slice(
     def number(keyword: str, default: float) -> float:
         value = next((scale[keyword].value for scale in scales if keyword in scale), None)
         result = default if value in (None, "") else float(value)
-        if not math.isfinite(result):
+        if not abs(result) <= _LARGEST:
             raise UserError(f"{path}: damaged DICOM image, its {keyword} is {value}")
         return result
 
