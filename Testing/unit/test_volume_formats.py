@@ -197,6 +197,12 @@ def test_metaimage_that_does_not_state_its_spacing_is_doubted(tmp_path, field):
     assert ("1 mm is taken" in str(volume.source.get("warnings"))) == (not field)
 
 
+@pytest.mark.parametrize("value", ["1e308", "-1e300", "nan", "inf"])
+def test_absurd_directions_of_metaimage_are_refused_before_itk_reads_them(tmp_path, value):
+    path = metaimage(tmp_path / "a.mha", more=f"TransformMatrix = 1 0 0 {value} 1 0 0 0 1\n")
+    assert f"transformmatrix holds {value}" in refusal(path)
+
+
 @pytest.mark.parametrize("name", ["a.img", "a.IMG.gz", "a.raw", "a.zraw"])
 def test_a_file_of_voxels_alone_is_refused_with_what_to_give(tmp_path, name):
     (tmp_path / name).write_bytes(bytes(100))

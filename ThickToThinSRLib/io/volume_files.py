@@ -111,6 +111,8 @@ def read_volume(path: str | os.PathLike, nifti: str | None = None) -> Volume:
     nrrd = suffix in (".nrrd", ".nhdr")
     with naming_damage(path, suffix), path.open("rb") as stream:
         header = (nrrd_header if nrrd else metaimage_header).parse(stream)
+    if not nrrd:
+        header.check_directions(str(path))
     unit = header.millimetres(str(path))
     with readable_by_itk(path, header) if nrrd else contextlib.nullcontext(path) as name, _silenced():
         image = _read(name, suffix, path)
