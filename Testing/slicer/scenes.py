@@ -61,6 +61,7 @@ def load_as_slicer_does(slicer, path: Path, name="loaded"):
     storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
     storage.SetFileName(str(path))
     assert storage.ReadData(node)
+    node.SetAndObserveStorageNodeID(slicer.mrmlScene.AddNode(storage).GetID())
     node.CreateDefaultDisplayNodes()
     return node
 

@@ -16,7 +16,7 @@ from ThickToThinSRLib.methods.choices import acquisition_of, choose_method
 from ThickToThinSRLib.volume import check_target_spacing, through_plane_axis
 from ThickToThinSRLib.worker.process import WorkerProcess
 
-from . import node_volumes, weights
+from . import node_volumes, source_file, weights
 from .dependencies import torchObstacle
 
 
@@ -89,6 +89,7 @@ def check(inputNode, outputNode, settings):
 def prepare(inputNode, outputNode, settings):
     """Check the choices and write the input for the worker; returns the Job."""
     volume, axis = check(inputNode, outputNode, settings)
+    source_file.check(inputNode, volume)
     acquisition, thicknessFrom = acquisition_of(volume, axis, settings.thickness)
     # The worker's input file does not contain the thickness and the axis.
     settings = dataclasses.replace(settings, thickness=acquisition.thickness, axis=axis)
