@@ -44,7 +44,8 @@ def fit(job: TrainingJob, beginning: Beginning) -> None:
     settings = job.recipe.settings
     set_tf32(settings.precision != "float32")
     try:
-        with stopping:
+        # PyTorch reports a killed process of its loader from a signal handler: also while the log is closed.
+        with contextlib.closing(log), stopping:
             Fit(job, beginning, remaining_batches(job, beginning), log, stopping).run()
     except torch.OutOfMemoryError as error:
         raise UserError(
@@ -63,8 +64,6 @@ def fit(job: TrainingJob, beginning: Beginning) -> None:
             f"a process that reads crops was killed, perhaps for lack of memory ({error}); the state saved "
             "before is unchanged: continue with --resume, and fewer workers"
         ) from error
-    finally:
-        log.close()
 
 
 class Fit:

@@ -222,7 +222,7 @@ def test_a_recipes_card_is_that_of_the_shipped_weights(name):
         assert recipe.card[key] == shipped[key]
     assert (recipe.network, recipe.arguments) == (weights.network, weights.arguments)
     assert recipe.rate == shipped["recipe"]["rate"]
-    assert shipped["version"] == ("1.1" if name == "universal" else "1.0")
+    assert shipped["version"] == ("1.1" if name in ("universal", "saint_warm", "cthnet_warm") else "1.0")
 
 
 # ---- losses and learning rates -----------------------------------------------------------------------------

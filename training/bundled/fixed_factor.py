@@ -108,7 +108,7 @@ def objective_of(
     return Objective(error.abs().mean(), before, error.detach().square().mean())
 
 
-def warm_recipe(network: str, title: str, **chosen: Any) -> BundledRecipe:
+def warm_recipe(network: str, title: str, version: str = "1.0", **chosen: Any) -> BundledRecipe:
     """The recipe `<network>_warm`, a warm-started training of this project.
 
     Parameters
@@ -117,6 +117,8 @@ def warm_recipe(network: str, title: str, **chosen: Any) -> BundledRecipe:
         Name in the registry.
     title : str
         Name of the published system.
+    version : str
+        Of the weights.
     **chosen
         Arguments of :class:`BundledRecipe` that have no usual value, or another one.
     """
@@ -125,15 +127,15 @@ def warm_recipe(network: str, title: str, **chosen: Any) -> BundledRecipe:
         "objective": absolute_error,
         "relative_rate": cosine_fall,
         "rate": 1e-3,
-        "card": _card(title),
+        "card": _card(title, version),
     }
     return BundledRecipe(name=f"{network}_warm", network=network, **{**usual, **chosen})
 
 
-def _card(title: str) -> dict[str, Any]:
+def _card(title: str, version: str) -> dict[str, Any]:
     return {
         "title": f"{title}, a warm-started training of this project",
-        "version": "1.0",
+        "version": version,
         "licence": "CC BY 4.0",
         "limits": "research weights trained on {scans} scans, not the published ones; not a medical device",
         "trained": {"spacing": [4.0, 5.0], "thickness": [4.0, 5.0]},

@@ -56,6 +56,7 @@ def _optimizers(network: CTHNet, rate: float) -> Optimizers:
 RECIPE = warm_recipe(
     "cthnet",
     "CTH-Net",
+    version="1.1",
     in_training={"drop_path": 0.0},
     source=crops(window_for(FACTOR), sides=((0, 32),), settling_side=32),
     start=_start,

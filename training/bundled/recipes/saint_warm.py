@@ -99,6 +99,7 @@ def _relative_rate(step: int, steps: int, settled_from: int) -> float:
 RECIPE = warm_recipe(
     "saint",
     "SAINT",
+    version="1.1",
     arguments={"factor": FACTOR, "depth": _DEPTH},
     source=PlaneCrops,
     start=lambda network, source: start_as_interpolation(network),
