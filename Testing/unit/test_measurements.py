@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from Testing.benchmarks.measurements import measured_nodule
+from Testing.benchmarks.measured_nodules import measured_nodule
 from Testing.nodules import Planted, free_places, plant
 from ThickToThinSRLib.volume import Volume
 
