@@ -20,18 +20,22 @@ SIZES = ((3.0, 5.0), (5.0, 8.0), (8.0, 12.0))
 _SIDES = (20, 24, 30)  # pixels of the part of lung around a nodule of each size
 _SLICES = 26  # six thick slices
 _POSITIONS = 5  # thin slices in a thick one
+_CLEAR = 1.5  # mm between a nodule and the nearest vessel, at least
 
 
-def nodule_scans(number: int, seed: int) -> list[tuple[Volume, list[tuple[str, Planted]]]]:
+def nodule_scans(
+    number: int, seed: int, size_mm=(300.0, 190.0), z_range=(-110.0, 0.0)
+) -> list[tuple[Volume, list[tuple[str, Planted]]]]:
     """A scan for each size: parts of the phantom's lung side by side, a nodule in the middle of each."""
-    thin = thorax((0.7, 0.7, 1.0), seed=seed, size_mm=(300.0, 190.0), z_range=(-110.0, 0.0))
-    places = free_places(thin, lung_mask(thin), 1.5, 15.0, seed)
-    half = _SLICES // 2 + _POSITIONS // 2
-    places = [place for place in places if half <= place[0] < len(thin.voxels) - half][:number]
+    thin = thorax((0.7, 0.7, 1.0), seed=seed, size_mm=size_mm, z_range=z_range)
+    lung = lung_mask(thin)
     rng = np.random.default_rng(seed)
     scans = []
     for size, (low, high) in enumerate(SIZES):
-        side, chosen = _SIDES[size], places[size :: len(SIZES)]
+        side = _SIDES[size]
+        margin = (_SLICES // 2 + _POSITIONS // 2 + 1, side // 2 + 1, side // 2 + 1)
+        clear = 0.5 * high + _CLEAR
+        chosen = free_places(thin, lung, clear, margin, number // len(SIZES), seed)
         across = int(np.ceil(np.sqrt(len(chosen))))
         voxels = np.full((_SLICES, across * side, across * side), LUNG_HU, np.int16)
         planted = []

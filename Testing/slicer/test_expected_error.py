@@ -62,7 +62,7 @@ def test_the_map_lies_on_the_result_and_its_means_are_told_in_one_line(slicer, p
 
 
 def test_it_is_shown_in_colours_over_the_results_views_and_in_no_other(slicer, panel, chest):
-    result, error = enhanced(slicer, panel)
+    _, error = enhanced(slicer, panel)
     click(panel.ui.sideBySideButton)
     for row, expected in (("Input", None), ("Result", error.GetID())):
         for plane in PLANES:
