@@ -41,7 +41,7 @@ def test_the_panel_after_a_run(slicer, panel):
     panel._parameterNode.inputVolume = sys.modules["ThickToThinSRSlicer.sample_data"].loadSample()
     panel._parameterNode.uncertainty = True
     click(panel.ui.enhanceButton)
-    wait_until(slicer, lambda: background() is None, 420)
+    wait_until(slicer, lambda: background() is None, 900)
     click(panel.ui.sideBySideButton)
     grab(slicer, panel, PICTURE, 460)
 

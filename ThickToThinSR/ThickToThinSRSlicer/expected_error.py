@@ -8,7 +8,7 @@ _REFERENCE = node_volumes.EXPECTED_ERROR
 _ATTRIBUTE = node_volumes.ATTRIBUTES + "expectedErrorOf"
 # Red to yellow; below the threshold the result is seen as it is.
 _COLORS = "vtkMRMLColorTableNodeIron"
-LOWEST, HIGHEST = 15.0, 150.0  # HU
+LOWEST, HIGHEST = 40.0, 200.0  # HU
 OPACITY = 0.5
 
 
