@@ -63,8 +63,11 @@ def test_saint_begins_as_quadratic_interpolation_at_any_factor_and_spacing(facto
     with torch.no_grad():
         error = (network(thick) - truth)[inside]
         filters = network.filters(distance_maps(factor, pixel, thin))
+        features = network.extractor(torch.rand(1, 3, 8, 6) * 4000)
     assert error.square().mean() < 0.03 * (repeated - truth)[inside].square().mean()
-    assert torch.all(filters[:, 1:] == 0), "all other features are ignored"
+    assert torch.all(filters[:, 1:32] == 0), "differences are for the layers that follow"
+    assert torch.all(features[:, 32:] == 0), "nothing is added at the start"
+    assert torch.linalg.matrix_rank(filters[:, 32:].sum((2, 3)), rtol=0.01) == factor, "each slice can change"
 
 
 def test_cthnet_begins_near_an_interpolation():

@@ -108,8 +108,14 @@ def test_a_flipped_bit_in_compressed_voxels_is_refused(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize("content", [b"", b"a text\n" * 200, bytes(2000), os.urandom(2000)], ids=str)
+@pytest.mark.parametrize("content", ["nothing", "text", "zeros", "noise"])
 def test_a_file_of_another_kind_is_refused(tmp_path, suffix, content):
+    content = {
+        "nothing": b"",
+        "text": b"a text\n" * 200,
+        "zeros": bytes(2000),
+        "noise": np.random.default_rng(0).bytes(2000),
+    }[content]
     path = tmp_path / f"a{suffix}"
     path.write_bytes(content)
     refusal(path)
