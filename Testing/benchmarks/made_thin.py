@@ -36,7 +36,7 @@ def results(
         How thick slices are made of them.
     methods : list of str
         Names of methods; ``thick`` repeats the thick slices as they are; ``NAME+noise`` restores noise, and
-        is quick just after NAME.
+        is quick just after NAME, and left out where the noise cannot be measured.
     weights : Path, optional
         Of `universal`, instead of those that ship.
 
@@ -60,7 +60,8 @@ def results(
         found = made[1]
         if name.endswith(NOISE):
             found = replace(found, voxels=found.voxels.copy())
-            restore_noise(found.voxels, thick.voxels, acquisition, step, 0, Monitor())
+            if restore_noise(found.voxels, thick.voxels, acquisition, step, 0, Monitor()) is None:
+                continue
         yield name, found
 
 

@@ -60,27 +60,29 @@ def main() -> None:
     parser.add_argument("--nodules", type=int, default=360, help="a sixth for slow networks; 0: no phantom")
     options = parser.parse_args()
     started = time.monotonic()
-    # Noise in a slice decides about densitometry, and hardly about sizes.
+    # Noise decides about densitometry, hardly about sizes; a part of the lung is too small to measure it.
     plain = [name for name in options.method if not name.endswith(NOISE)]
     if options.nodules:
         acquisition = Acquisition(5.0, 5.0)
         measured_nodules.heads()
         for methods, number in ((QUICK, options.nodules), (SLOW, options.nodules // 6)):
             chosen = [name for name in plain if name in methods]
-            measured_nodules.rows(acquisition, chosen, number, seed=20)
+            if chosen:
+                measured_nodules.rows(acquisition, chosen, number, seed=20)
         print()
         airways_and_vessels(acquisition, plain)
         print()
-    if options.scan:
+    if options.scan and options.slices:
         heading("scan, thickness/spacing in thin slices", "read on", "LAA-950, points", "Perc15, HU",
                 "mean HU of lung", "standard deviation, HU", "mean HU of soft tissue",
                 "lung volume, ml")  # fmt: skip
         quick = [name for name in options.method if name in QUICK]
-        for path in options.scan if options.slices else ():
+        for path in options.scan:
             protocols = ((FACTOR, FACTOR), (FACTOR, 2.5))
             measured_lungs.whole_slices(path, options.slices, protocols, quick, options.universal)
         print()
-        measured_lungs.parts(options.scan, FACTOR, options.method, options.universal)
+    if options.scan:
+        measured_lungs.parts(options.scan, FACTOR, plain, options.universal)
     print(f"\n{(time.monotonic() - started) / 60:.0f} minutes")
 
 

@@ -91,9 +91,7 @@ class ComparePanel:
         there = expected_error.ofResult(result) is not None
         ui.errorCheckBox.enabled = there
         ui.errorCheckBox.toolTip = (
-            _("In colors from {lowest:.0f} to {highest:.0f} HU, in all views of the result").format(
-                lowest=expected_error.LOWEST, highest=expected_error.HIGHEST
-            )
+            _("In colors where it is more than twice the usual, in all views of the result")
             if there
             else _("This result has none: tick Expected error before you enhance")
         )

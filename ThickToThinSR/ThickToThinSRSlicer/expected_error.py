@@ -1,14 +1,16 @@
 """The map of a result's expected error: a volume of its own, shown in colours over the result."""
 
+import numpy as np
 from slicer.i18n import tr as _
 
 from . import node_volumes
 
 _REFERENCE = node_volumes.EXPECTED_ERROR
 _ATTRIBUTE = node_volumes.ATTRIBUTES + "expectedErrorOf"
-# Red to yellow; below the threshold the result is seen as it is.
+# Red to yellow, from twice the median of the map; below, the result is seen as it is.
 _COLORS = "vtkMRMLColorTableNodeIron"
-LOWEST, HIGHEST = 40.0, 200.0  # HU
+_BRIGHTEST = 99.5  # percentile of the map
+_EVERY = 4  # voxel along each axis is enough for them
 OPACITY = 0.5
 
 
@@ -35,18 +37,20 @@ def attach(resultNode, error):
         name = _("{volume} expected error").format(volume=resultNode.GetName())
         node = node_volumes.newCompanion(resultNode, name)
         node.SetAttribute(_ATTRIBUTE, resultNode.GetName())
-        _colour(node)
+        _colour(node, error.voxels[::_EVERY, ::_EVERY, ::_EVERY])
         resultNode.SetNodeReferenceID(_REFERENCE, node.GetID())
     node_volumes.setVolume(node, error)
     node.SetAndObserveTransformNodeID(resultNode.GetTransformNodeID())
 
 
-def _colour(node):
+def _colour(node, values):
+    lowest = 2.0 * float(np.median(values))
+    highest = max(float(np.percentile(values, _BRIGHTEST)), lowest + 1.0)
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
     display.SetAndObserveColorNodeID(_COLORS)
     display.SetAutoWindowLevel(False)
-    display.SetWindowLevelMinMax(LOWEST, HIGHEST)
+    display.SetWindowLevelMinMax(lowest, highest)
     display.SetAutoThreshold(False)
-    display.SetThreshold(LOWEST, 32767.0)
+    display.SetThreshold(lowest, 32767.0)
     display.SetApplyThreshold(True)
