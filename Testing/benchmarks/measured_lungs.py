@@ -129,8 +129,10 @@ def features(voxels: np.ndarray, lung: np.ndarray) -> dict[str, float]:
     return {name: value for name, value in found.items() if np.isfinite(value)}
 
 
-def _one(values: dict[str, float], start: str) -> float:
-    return next(value for name, value in values.items() if name == start or name.startswith(f"{start}_d1"))
+def _one(values: dict[str, float], feature: str) -> float:
+    """The feature whose name begins so; the package adds how it was computed."""
+    beginnings = (f"{feature}_d1_", f"{feature}_3d_")
+    return next(values[name] for name in values if name == feature or name.startswith(beginnings))
 
 
 def _numbers(voxels: np.ndarray, lung: np.ndarray, soft: np.ndarray | None) -> dict[str, float]:
