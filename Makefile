@@ -31,7 +31,7 @@ demo: .venv/ready
 test: .venv/ready
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
-	$(RUN) -m pytest
+	$(RUN) -m pytest --numprocesses auto --dist loadfile
 
 benchmark: .venv/ready
 	$(RUN) -m Testing.benchmarks.networks

@@ -11,9 +11,12 @@ import pytest
 def pytest_configure():
     """Make the tests independent of the machine.
 
-    The user's added weights are not used. Signals that a background job ignores are handled again: the tests
-    send them to child processes, which inherit the handling.
+    Tests that run in parallel, and the processes that they start, compute with one thread each. The user's
+    added weights are not used. Signals that a background job ignores are handled again: the tests send them
+    to child processes, which inherit the handling.
     """
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        os.environ["OMP_NUM_THREADS"] = "1"
     os.environ["THICKTOTHIN_WEIGHTS"] = os.devnull + "/none"
     for name, action in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
         number = getattr(signal, name, None)

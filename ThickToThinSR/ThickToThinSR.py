@@ -11,6 +11,7 @@ import sys
 import slicer
 import vtk
 from slicer.i18n import tr as _
+from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
     ScriptedLoadableModuleTest,
@@ -58,7 +59,7 @@ class ThickToThinSR(ScriptedLoadableModule):
     def __init__(self, parent):
         ScriptedLoadableModule.__init__(self, parent)
         self.parent.title = _("Thick To Thin SR")
-        self.parent.categories = ["Filtering"]
+        self.parent.categories = [translate("qSlicerAbstractCoreModule", "Filtering")]
         self.parent.dependencies = ["Segmentations", "Volumes"]
         self.parent.contributors = ["The ThickToThinSR contributors"]
         self.parent.helpText = " ".join(

@@ -26,6 +26,7 @@ _MOST_SKEW = 0.02  # cosine between two axes, or difference of a squared length 
 _ROUNDED_OFF, _MOST_BEYOND = 5e-6, 0.01
 # What rounding in double precision does; not worth another matrix.
 _ROUNDING = 1e-7  # mm
+_LARGEST = 1e100  # the square of a larger number would overflow
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +126,7 @@ def _numbers(values: object, count: int) -> tuple[float, ...] | None:
         found = np.asarray(values, dtype=np.float64).ravel()
     except (TypeError, ValueError):
         return None
-    return tuple(found.tolist()) if len(found) == count and np.isfinite(found).all() else None
+    return tuple(found.tolist()) if len(found) == count and (np.abs(found) <= _LARGEST).all() else None
 
 
 def straightened(direction: np.ndarray, extent: np.ndarray) -> tuple[np.ndarray | None, float]:

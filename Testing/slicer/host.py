@@ -50,7 +50,7 @@ def install(temporary_path: pathlib.Path) -> None:
     slicer.util.errorDisplay = lambda text, **details: slicer.util.errors.append((text, details))
     pythonqt.CONNECTIONS.clear()
     _add_module("slicer.ScriptedLoadableModule", _BASE_CLASSES)
-    _add_module("slicer.i18n", (tr,))
+    _add_module("slicer.i18n", (tr, translate))
     _add_module(
         "slicer.parameterNodeWrapper",
         (parameters.Choice, parameters.WithinRange, parameters.parameterNodeWrapper),
@@ -72,6 +72,11 @@ def _load_volume(path, properties):
 
 def tr(text):
     """``slicer.i18n.tr`` where no translation is installed."""
+    return text
+
+
+def translate(context, text):
+    """``slicer.i18n.translate`` where no translation is installed."""
     return text
 
 

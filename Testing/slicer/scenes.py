@@ -61,6 +61,7 @@ def load_as_slicer_does(slicer, path: Path, name="loaded"):
     storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
     storage.SetFileName(str(path))
     assert storage.ReadData(node)
+    node.SetAndObserveStorageNodeID(slicer.mrmlScene.AddNode(storage).GetID())
     node.CreateDefaultDisplayNodes()
     return node
 
@@ -109,7 +110,7 @@ def is_clean(slicer) -> bool:
     return not any(Path(slicer.app.temporaryPath).iterdir())
 
 
-def wait_until(slicer, condition, seconds=60.0) -> None:
+def wait_until(slicer, condition, seconds=300.0) -> None:
     """Run the event loop until `condition()` is true; fail after `seconds`."""
     end = time.monotonic() + seconds
     while not condition():

@@ -45,6 +45,10 @@ def results(slicer) -> list:
     return [node for node in nodes if node.GetName().endswith("1.0 mm")]
 
 
+def names_of_frames(frames) -> list[str]:
+    return [frames.GetNthDataNode(number).GetName() for number in range(frames.GetNumberOfDataNodes())]
+
+
 def test_one_frame_of_a_sequence_is_enhanced_as_a_volume(slicer, panel, sequence):
     assert panel.ui.allFramesCheckBox.visible
     click(panel.ui.enhanceButton)
@@ -56,6 +60,7 @@ def test_one_frame_of_a_sequence_is_enhanced_as_a_volume(slicer, panel, sequence
 
 def test_all_frames_become_a_sequence_that_the_same_browser_plays(slicer, panel, sequence):
     proxy, browser = sequence
+    names = names_of_frames(browser.GetSequenceNode(proxy))
     panel.ui.allFramesCheckBox.click()
     assert not panel.ui.outputSelector.enabled
     click(panel.ui.enhanceButton)
@@ -71,6 +76,7 @@ def test_all_frames_become_a_sequence_that_the_same_browser_plays(slicer, panel,
         np.testing.assert_array_equal(thick, ct_voxels(seed=number))
         assert thin.shape == (31, 10, 11)
         assert np.corrcoef(thin[::5].ravel(), thick.ravel())[0, 1] > 0.9
+    assert names_of_frames(browser.GetSequenceNode(proxy)) == names
     assert panel.ui.statusLabel.text == f"Done: {result.GetName()}"
     assert is_clean(slicer)
 
@@ -145,23 +151,17 @@ def test_added_weights_are_kept_and_their_method_chosen(slicer, panel, tmp_path)
     assert not slicer.util.errors
 
 
-def test_the_authors_weights_are_converted_without_running_them(slicer, panel, tmp_path):
+def test_the_authors_weights_are_converted_without_running_them_and_found_from_then_on(
+    slicer, panel, tmp_path
+):
     packed = CHECKOUT / "Testing" / "parity" / "arrays" / "tvsrn_authors_64.pkl.xz"
     (tmp_path / "authors.pkl").write_bytes(lzma.decompress(packed.read_bytes()))
     add_weights(slicer, panel, tmp_path / "authors.pkl")
     assert not slicer.util.errors
+    added = tmp_path / "weights" / "tvsrn-authors.safetensors"
+    assert added.is_file()
     assert panel._parameterNode.method == "tvsrn"
-    assert (tmp_path / "weights" / "tvsrn-authors.safetensors").is_file()
-    panel._parameterNode.inputVolume = add_volume(slicer, ct_voxels())
-    assert panel.ui.enhanceButton.enabled
-    assert "weights ready" in panel.ui.methodInfoLabel.text
-
-
-def test_weights_added_before_are_there_in_another_session(slicer, panel, tmp_path):
-    packed = CHECKOUT / "Testing" / "parity" / "arrays" / "tvsrn_authors_64.pkl.xz"
-    (tmp_path / "authors.pkl").write_bytes(lzma.decompress(packed.read_bytes()))
-    add_weights(slicer, panel, tmp_path / "authors.pkl")
-    panel._parameterNode.checkpoint = pathlib.Path()
+    assert panel._parameterNode.checkpoint == pathlib.Path()  # as in another session
     panel._parameterNode.inputVolume = add_volume(slicer, ct_voxels((4, 64, 64)))
     assert "weights ready" in panel.ui.methodInfoLabel.text
     click(panel.ui.enhanceButton)
@@ -169,8 +169,7 @@ def test_weights_added_before_are_there_in_another_session(slicer, panel, tmp_pa
     assert not slicer.util.errors
     assert panel.ui.statusLabel.text == "Done: chest 1.0 mm"
     # If there are two, the user must choose.
-    first = tmp_path / "weights" / "tvsrn-authors.safetensors"
-    shutil.copyfile(first, first.with_name("tvsrn-b.safetensors"))
+    shutil.copyfile(added, added.with_name("tvsrn-b.safetensors"))
     panel.updateButtons()
     assert not panel.ui.enhanceButton.enabled
     assert panel.ui.enhanceButton.toolTip.startswith("2 weights files of tvsrn were added: choose one")

@@ -23,7 +23,7 @@ def test_one_click_loads_enhances_and_compares_the_sample(slicer, without_torch,
     assert panel.ui.sampleButton.visible
     click(panel.ui.sampleButton)
     assert not panel.ui.sampleButton.visible
-    wait_until(slicer, lambda: background() is None, 120)
+    wait_until(slicer, lambda: background() is None)
     assert not slicer.util.errors
     assert panel.ui.statusLabel.text == "Done: Thorax phantom 5 mm 1.0 mm"
     assert panel._parameterNode.method == "consistent"

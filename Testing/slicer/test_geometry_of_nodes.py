@@ -23,6 +23,8 @@ from .scenes import (
     write_nifti,
 )
 
+pytestmark = pytest.mark.usefixtures("no_process")
+
 
 def enhanced_by_command_line(source, target, *options):
     """The command line's result as SimpleITK reads it.

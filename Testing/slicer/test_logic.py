@@ -86,7 +86,7 @@ def test_the_output_looks_like_the_input_and_says_where_it_comes_from(slicer, lo
     assert is_clean(slicer)
 
 
-def test_an_automatic_window_is_copied_as_it_stands(slicer, logic, node):
+def test_an_automatic_window_is_copied_as_it_stands(slicer, logic, no_process, node):
     node.GetDisplayNode().SetAutoWindowLevel(True)
     output = logic.enhance(node, method="consistent")
     window = node.GetDisplayNode().GetWindow()
@@ -95,7 +95,7 @@ def test_an_automatic_window_is_copied_as_it_stands(slicer, logic, node):
     assert not output.GetDisplayNode().GetAutoWindowLevel()
 
 
-def test_a_second_result_gets_a_name_of_its_own(slicer, logic, node):
+def test_a_second_result_gets_a_name_of_its_own(slicer, logic, no_process, node):
     first, second = (
         logic.enhance(node, method="consistent", spacing=1.25),
         logic.enhance(node, method="consistent", spacing=1.25),
@@ -104,7 +104,7 @@ def test_a_second_result_gets_a_name_of_its_own(slicer, logic, node):
     assert second.GetName() != first.GetName()
 
 
-def test_the_output_lies_beside_its_input_in_the_subject_hierarchy(slicer, logic, node):
+def test_the_output_lies_beside_its_input_in_the_subject_hierarchy(slicer, logic, no_process, node):
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
     study = hierarchy.CreateFolderItem(hierarchy.GetSceneItemID(), "study")
     hierarchy.CreateItem(study, node)
@@ -112,7 +112,7 @@ def test_the_output_lies_beside_its_input_in_the_subject_hierarchy(slicer, logic
     assert hierarchy.GetItemParent(hierarchy.GetItemByDataNode(output)) == study
 
 
-def test_an_existing_output_node_gets_the_new_content_and_keeps_its_name(slicer, logic, node):
+def test_an_existing_output_node_gets_the_new_content_and_keeps_its_name(slicer, logic, no_process, node):
     output = add_volume(slicer, ct_voxels((2, 3, 4)), name="mine", origin=(0, 0, 0))
     output.SetAttribute("DICOM.instanceUIDs", "9.9")
     node.GetDisplayNode().SetAutoWindowLevel(False)
@@ -131,7 +131,7 @@ def test_an_existing_output_node_gets_the_new_content_and_keeps_its_name(slicer,
 
 @pytest.mark.parametrize(("stored", "used", "origin"), [("6.25", "6.25", "DICOM"), ("", "5.0", "assumed")])
 def test_the_slice_thickness_comes_from_the_dicom_database(
-    slicer, logic, node, monkeypatch, stored, used, origin
+    slicer, logic, no_process, node, monkeypatch, stored, used, origin
 ):
     values = {("1.2.3", "0018,0050"): stored, ("1.2.3", "0008,0060"): "CT"}
     database = types.SimpleNamespace(isOpen=True, instanceValue=lambda uid, tag: values[uid, tag])
@@ -142,7 +142,7 @@ def test_the_slice_thickness_comes_from_the_dicom_database(
     assert output.GetAttribute("ThickToThinSR.thickness_from").startswith(origin)
 
 
-def test_a_run_in_the_background_reports_progress_and_gives_the_same_result(slicer, logic, node):
+def test_a_run_in_the_background_reports_progress_and_gives_the_same_result(slicer, logic, no_process, node):
     output, error = (background := Background(logic, node)).finish(slicer)
     assert error is None
     assert [event["done"] for event in background.events][-1] == background.events[-1]["total"]

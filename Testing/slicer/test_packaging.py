@@ -179,7 +179,7 @@ def test_the_index_entry_holds_what_the_index_asks_for():
     text = (CHECKOUT / "CMakeLists.txt").read_text()
     assert f'EXTENSION_HOMEPAGE "{entry["scm_url"]}"' in text
     assert f'EXTENSION_DEPENDS "{" ".join(entry["build_dependencies"])}"' in text
-    assert f'categories = ["{entry["category"]}"]' in (MODULE / "ThickToThinSR.py").read_text()
+    assert f'"qSlicerAbstractCoreModule", "{entry["category"]}"' in (MODULE / "ThickToThinSR.py").read_text()
 
 
 def test_at_start_the_module_imports_nothing_that_slicer_may_lack(tmp_path):

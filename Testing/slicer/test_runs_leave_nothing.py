@@ -1,125 +1,61 @@
-"""A hundred runs in one Slicer: memory, objects, connections, files and processes stay what they were."""
+"""Runs leave nothing behind: memory, objects, observers, connections, files, processes are what they were.
+
+``python -m Testing.benchmarks.hundred_runs`` does the same a hundred times.
+"""
 
 from __future__ import annotations
 
-import gc
-import os
 import sys
-import types
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from Testing.volumes import ct_voxels
 
-from . import pythonqt
+from .leftovers import counts, memory, run
 from .scenes import add_volume, background, click, is_clean, put_python_slicer, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-# A worker that copies a result made before: a hundred real ones would take minutes, and the same of Slicer.
-QUICK_WORKER = """
-for last in "$@"; do case $last in *output.nrrd) cp "{folder}/output.nrrd" "$last";; esac; done
-cat "{folder}/events"
-"""
 
 
 @pytest.fixture
-def quick_worker(slicer, panel, monkeypatch, tmp_path):
-    """The panel with a volume of 10 MB, and a worker that answers at once."""
-    node = add_volume(slicer, np.tile(ct_voxels((50, 10, 10)), (1, 32, 32)))
-    panel._parameterNode.inputVolume, panel._parameterNode.method = node, "consistent"
-    panel._parameterNode.spacing = 4.0
-    process = sys.modules["ThickToThinSRLib.worker.process"]
-    lines = []
-    original = process.WorkerProcess.feed_output
+def chest(slicer, choices):
+    """A volume of 5 MB, chosen in the panel."""
+    choices.inputVolume = add_volume(slicer, np.tile(ct_voxels((25, 10, 10)), (1, 32, 32)))
+    choices.spacing = 4.0
+    return choices.inputVolume
 
-    def listening(worker, data):
-        lines.append(data)
-        return original(worker, data)
 
-    monkeypatch.setattr(process.WorkerProcess, "feed_output", listening)
-    kept = tmp_path / "kept"
-    kept.mkdir()
-    job = sys.modules["ThickToThinSRSlicer.job"].Job
-    result = job.result
-
-    def keeping(self):
-        (kept / "output.nrrd").write_bytes(self.target.read_bytes())
-        return result(self)
-
-    monkeypatch.setattr(job, "result", keeping)
+def test_twelve_runs_leave_no_more_than_four(slicer, panel, chest):
     run(slicer, panel)
-    monkeypatch.undo()
-    monkeypatch.setenv("THICKTOTHIN_WEIGHTS", str(tmp_path / "weights"))
-    (kept / "events").write_bytes(b"".join(lines))
-    put_python_slicer(monkeypatch, tmp_path / "bin", QUICK_WORKER.format(folder=kept))
     panel._parameterNode.outputVolume = panel.ui.compareResultSelector.currentNode()
-    return node
-
-
-def run(slicer, panel) -> None:
-    click(panel.ui.enhanceButton)
-    wait_until(slicer, lambda: background() is None)
-    assert panel.ui.statusLabel.text.startswith("Done"), panel.ui.statusLabel.text
-
-
-def counts() -> dict[str, int]:
-    """Everything that a run could leave behind."""
-    gc.collect()
-    of_module = [
-        thing
-        for thing in gc.get_objects()
-        if str(
-            thing.__module__ if isinstance(thing, types.FunctionType) else type(thing).__module__
-        ).startswith("ThickToThinSR")
-    ]
-    return {
-        "objects and functions of the module": len(of_module),
-        "connections": len(pythonqt.CONNECTIONS),
-        "nodes": sys.modules["slicer"].mrmlScene.GetNumberOfNodes(),
-        "open files": len(os.listdir("/proc/self/fd")),
-        "processes": sum(
-            len(path.read_text().split()) for path in Path("/proc/self/task").glob("*/children")
-        ),
-    }
-
-
-def memory() -> float:
-    """Resident memory of this process in MB."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
-def test_a_hundred_runs_leave_nothing_behind(slicer, panel, quick_worker):
-    for _ in range(10):
+    panel.ui.sideBySideButton.click()
+    for _ in range(3):
         run(slicer, panel)
-    before, megabytes = counts(), memory()
-    for _ in range(90):
+    before, megabytes = counts(slicer), memory()
+    for _ in range(8):
         run(slicer, panel)
-    assert counts() == before
+    assert counts(slicer) == before
     assert memory() - megabytes < 20
     assert is_clean(slicer)
 
 
-def test_a_cancelled_run_and_a_failed_one_leave_nothing_behind(slicer, panel, quick_worker, tmp_path):
-    def cancelled():
-        click(panel.ui.enhanceButton)
-        click(panel.ui.cancelButton)
-        wait_until(slicer, lambda: background() is None)
+@pytest.mark.parametrize("way", ["cancelled", "failed"])
+def test_a_run_without_a_result_leaves_nothing_behind(slicer, panel, chest, monkeypatch, tmp_path, way):
+    if way == "failed":
+        put_python_slicer(monkeypatch, tmp_path / "bin", "exit 1\n")
 
-    def failed():
-        program = Path(tmp_path, "bin", "PythonSlicer")
-        whole = program.read_text()
-        program.write_text("#!/bin/sh\nexit 3\n")
+    def run_in_vain():
         click(panel.ui.enhanceButton)
+        if way == "cancelled":
+            click(panel.ui.cancelButton)
         wait_until(slicer, lambda: background() is None)
-        program.write_text(whole)
-
-    for way in (cancelled, failed):
-        way()
-        before = counts()
-        for _ in range(3):
-            way()
+        assert way.capitalize() in panel.ui.statusLabel.text
         slicer.util.errors.clear()
-        assert counts() == before
-        assert is_clean(slicer)
+
+    run_in_vain()
+    before = counts(slicer)
+    for _ in range(3):
+        run_in_vain()
+    assert counts(slicer) == before
+    assert is_clean(slicer)

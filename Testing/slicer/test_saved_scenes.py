@@ -20,7 +20,9 @@ def running(slicer, panel, tmp_path):
 
 
 def comparing(slicer, panel, tmp_path):
-    after_a_run(slicer, panel, tmp_path)
+    thick = panel._parameterNode.inputVolume
+    panel._parameterNode.outputVolume = panel.logic.enhance(thick, method="consistent", spacing=2.0)
+    panel._compare.setPair(thick, panel._parameterNode.outputVolume)
     panel.ui.sideBySideButton.click()
 
 
@@ -47,7 +49,7 @@ def of_a_sequence(slicer, panel, tmp_path):
     browser.SetAndObserveMasterSequenceNodeID(frames.GetID())
     slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
     panel._parameterNode.inputVolume = browser.GetProxyNode(frames)
-    panel._parameterNode.allFrames = True
+    click(panel.ui.allFramesCheckBox)
 
 
 def choices(panel) -> dict:
@@ -64,7 +66,7 @@ def voxels(slicer) -> dict:
 
 @pytest.mark.parametrize("state", [running, comparing, after_a_run, with_weights, of_a_sequence])
 @pytest.mark.parametrize("into", ["a closed scene", "a scene with volumes"])
-def test_a_scene_comes_back_as_it_was(slicer, panel, tmp_path, state, into):
+def test_a_scene_comes_back_as_it_was(slicer, no_process, panel, tmp_path, state, into):
     add_volume(slicer, ct_voxels(seed=1), name="first")
     panel._parameterNode.inputVolume = add_volume(slicer, ct_voxels(seed=2), name="second")
     panel._parameterNode.method = "consistent"
@@ -76,6 +78,7 @@ def test_a_scene_comes_back_as_it_was(slicer, panel, tmp_path, state, into):
     assert (background() is not None) == (state is running)
     slicer.mrmlScene.Clear(0)
     assert background() is None
+    assert panel.ui.checkpointWidget.currentPath == ""
     if into != "a closed scene":
         add_volume(slicer, ct_voxels(seed=9), name="other")
     import_scene(slicer, path)
@@ -84,6 +87,7 @@ def test_a_scene_comes_back_as_it_was(slicer, panel, tmp_path, state, into):
     assert panel.ui.inputSelector.currentNode().GetName() == chosen["inputVolume"]
     output = panel.ui.outputSelector.currentNode()
     assert (None if output is None else output.GetName()) == chosen["outputVolume"]
+    assert panel.ui.allFramesCheckBox.checked == chosen["allFrames"] == (state is of_a_sequence)
     expected = chosen["checkpoint"]
     assert panel.ui.checkpointWidget.currentPath == ("" if str(expected) == "." else str(expected))
     assert slicer.app.layoutManager().layout == layout

@@ -22,10 +22,13 @@ def inside_spheres(shape, spacing) -> list[np.ndarray]:
     return [large, small]
 
 
-@pytest.fixture(params=["straight", "oblique"])
-def pair(request, slicer, panel):
+both_grids = pytest.mark.parametrize("pair", [None, OBLIQUE], ids=["straight", "oblique"], indirect=True)
+
+
+@pytest.fixture
+def pair(request, slicer, no_process, panel):
     """A thick volume and a result of it at 1 mm, chosen to be compared."""
-    directions = OBLIQUE if request.param == "oblique" else None
+    directions = getattr(request, "param", None)
     voxels = np.where(inside_spheres(SHAPE, SPACING)[0], 40, -800).astype(np.int16)
     thick = add_volume(slicer, voxels, directions, SPACING)
     thin = panel.logic.enhance(thick, method="interpolation")
@@ -63,6 +66,7 @@ def made(slicer, kind, name="mine 1.0 mm"):
     return node
 
 
+@both_grids
 def test_a_known_sphere_keeps_its_volume_place_name_and_colour(slicer, panel, pair):
     thick, thin = pair
     carry(panel, add_segmentation(slicer, thick, inside_spheres(SHAPE, SPACING)))
@@ -96,6 +100,7 @@ def test_segments_that_overlap_stay_so(slicer, panel, pair):
         assert after == pytest.approx(before, rel=0.01)
 
 
+@both_grids
 def test_a_label_map_follows_too(slicer, panel, pair):
     thick, thin = pair
     labels = slicer.modules.volumes.logic().CreateAndAddLabelVolume(slicer.mrmlScene, thick, "mine")
@@ -122,7 +127,7 @@ def test_a_label_map_on_another_grid_is_refused_in_words(slicer, panel, pair):
     assert panel.ui.statusLabel.text.startswith("Failed")
 
 
-def test_the_button_says_what_is_missing(slicer, panel):
+def test_the_button_says_what_is_missing(slicer, no_process, panel):
     assert not panel.ui.carryButton.enabled
     assert "under Compare" in panel.ui.carryButton.toolTip
     thick = add_volume(slicer, np.zeros(SHAPE, np.int16), spacing=SPACING, origin=ORIGIN)

@@ -219,6 +219,38 @@ def test_only_what_dead_processes_of_this_machine_left_is_swept(tmp_path):
     temporary.remove(ours)
 
 
+@pytest.mark.parametrize("make", [lambda folder: temporary.new_file(folder, ".nrrd"), temporary.new_folder])
+def test_what_another_container_left_is_swept_when_it_is_a_day_old_and_nobody_holds_it(
+    tmp_path, monkeypatch, make
+):
+    own = temporary._machine()
+    with monkeypatch.context() as other:
+        other.setattr(temporary, "_machine", lambda: "00000000")
+        path = make(tmp_path)
+    later = time.time() + 23 * 3600
+    for hours, held, kept in ((0, True, True), (2, True, True), (0, False, True), (2, False, False)):
+        monkeypatch.setattr(temporary.time, "time", lambda hours=hours: later + hours * 3600)
+        if not held and temporary._registered[path] is not None:  # the other process is killed
+            os.close(temporary._registered[path])
+            temporary._registered[path] = None
+        sweep(tmp_path)
+        assert temporary._machine() == own
+        assert path.exists() == kept, (hours, held)
+    temporary.remove(path)
+
+
+def test_a_folder_that_a_killed_container_was_replacing_gets_its_name_back_after_a_day(tmp_path, monkeypatch):
+    old = tmp_path / ".thicktothin-00000000-7-01234567.old-ct"
+    old.mkdir()
+    os.utime(old, (0, 0))  # an old result: only when it was renamed counts
+    sweep(tmp_path)
+    assert old.is_dir()
+    later = time.time() + 25 * 3600
+    monkeypatch.setattr(temporary.time, "time", lambda: later)
+    sweep(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["ct"]
+
+
 def test_enhance_sweeps_beside_its_result(tmp_path):
     name = f".thicktothin-{temporary._machine()}-{dead_process()}-01234567.nii.gz"
     (tmp_path / name).touch()

@@ -32,6 +32,8 @@ from ThickToThinSRLib.io.volume_files import read_volume
 from ThickToThinSRLib.monitor import Monitor
 from ThickToThinSRLib.settings import Settings
 
+# NumPy warns of numbers that the library should have refused or handled before.
+pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 CORONAL = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
 SAGITTAL = np.array([[0.0, 0, 1], [1, 0, 0], [0, -1, 0]])
 
@@ -90,6 +92,14 @@ def ct_class(image_type, size=(64, 64)):
     return dataset
 
 
+def picture(photometric, samples):
+    """A picture in colour of the place of a slice, in the class of the slices."""
+    dataset = ct_series(dicom_hu((1, 8, 10)))[0]
+    dataset.ImageType, dataset.SamplesPerPixel = ["DERIVED", "SECONDARY"], samples
+    dataset.PhotometricInterpretation = photometric
+    return dataset
+
+
 def scout(direction, image_type=("ORIGINAL", "PRIMARY", "AXIAL"), size=(8, 10)):
     dataset = ct_series(dicom_hu((1, *size)), direction=direction)[0]
     dataset.ImageType = list(image_type)
@@ -118,6 +128,9 @@ IMAGES = {
         lambda: ct_class(["ORIGINAL", "PRIMARY", "AXIAL"], (8, 10)),
         "image without a position",
     ),
+    "picture in colour": (lambda: picture("RGB", 3), "colour image"),
+    "picture in other colours": (lambda: picture("YBR_FULL_422", 3), "colour image"),
+    "picture with a palette": (lambda: picture("PALETTE COLOR", 1), "colour image"),
     "marked localizer": (lambda: scout(CORONAL, ("ORIGINAL", "PRIMARY", "LOCALIZER")), "localizer"),
     "localizer by another name": (lambda: scout(np.eye(3), ("ORIGINAL", "PRIMARY", "SCOUT")), "localizer"),
     "unmarked frontal scout": (lambda: scout(CORONAL), "localizer"),
@@ -467,6 +480,72 @@ def test_broken_links_beside_slices_are_refused(tmp_path):
     write_series(ct_series(dicom_hu()), tmp_path)
     (tmp_path / "99.dcm").symlink_to(tmp_path / "not there")
     assert "99.dcm: a link to a file that is not there" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["empty.dcm", "00099.IMA"])
+def test_an_empty_file_beside_slices_is_named(tmp_path, name):
+    folder = write_series(ct_series(dicom_hu()), tmp_path / "in")
+    (folder / name).touch()
+    voxels, notes = read(folder)
+    assert np.array_equal(voxels, dicom_hu())
+    assert f"1 empty file ({name})" in notes
+
+
+@pytest.mark.parametrize("column", [(0.0, 0.999, 0.001), (0.0, 1.001, 0.0), (0.0005, 0.9985, 0.0)])
+def test_directions_of_three_digits_are_directions(tmp_path, column):
+    slices = ct_series(dicom_hu())
+    for dataset in slices:
+        dataset.ImageOrientationPatient = [1.0, 0.0, 0.0, *column]
+    volume = read_series(write_series(slices, tmp_path / "in"))
+    assert np.allclose(volume.direction.T @ volume.direction, np.eye(3), atol=1e-7)
+    assert np.allclose(volume.direction, np.eye(3), atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("shear", "said"), [(1e-4, ""), (1e-3, "straightening moved voxels by up to 0.026 mm"), (5e-3, "refused")]
+)
+def test_sheared_directions_are_straight_to_a_tenth_of_a_millimetre(tmp_path, shear, said):
+    slices = ct_series(dicom_hu((6, 33, 10)))
+    for dataset in slices:
+        dataset.ImageOrientationPatient = [1.0, 0.0, 0.0, shear, 1.0, 0.0]
+    folder = write_series(slices, tmp_path / "in")
+    if said == "refused":
+        assert "not perpendicular by 0.13 mm" in refusal(folder)
+        return
+    notes = read(folder)[1]
+    assert said in notes
+    assert ("straightening" in notes) == bool(said)
+
+
+@pytest.mark.parametrize("value", [b"nan", b"inf", b"-inf", b"1e99", b"1e300", b"0.00"])
+def test_directions_that_are_none_are_refused_by_name(tmp_path, value):
+    folder = write_series(ct_series(dicom_hu()), tmp_path / "in")
+    path = next(iter(sorted(folder.iterdir())))
+    good = b"1.00000000\\0.00000000"
+    bad = value.ljust(10) + good[10:]
+    path.write_bytes(path.read_bytes().replace(good, bad, 1))
+    assert path.name in refusal(folder)
+
+
+@pytest.mark.parametrize("value", [1e20, -1e12, "1e300", 3e9])
+@pytest.mark.parametrize(
+    "keyword", ["RescaleSlope", "RescaleIntercept", "SliceThickness", "PixelSpacing", "ImagePositionPatient"]
+)
+def test_absurd_numbers_are_refused_by_name(tmp_path, keyword, value):
+    slices = ct_series(dicom_hu())
+    for dataset in slices:
+        count = {"PixelSpacing": 2, "ImagePositionPatient": 3}.get(keyword)
+        setattr(dataset, keyword, [str(value)] * count if count else str(value))
+    assert keyword in refusal(write_series(slices, tmp_path / "in"))
+
+
+def test_values_without_a_rescaling_are_doubted(tmp_path):
+    slices = ct_series(dicom_hu())
+    assert "warnings" not in read_series(write_series(slices, tmp_path / "in")).source
+    for dataset in slices:
+        del dataset.RescaleIntercept, dataset.RescaleSlope
+    volume = read_series(write_series(slices, tmp_path / "in"))
+    assert "(RescaleIntercept): they are taken for HU" in volume.source["warnings"][0]
 
 
 def test_messages_are_plain(tmp_path):

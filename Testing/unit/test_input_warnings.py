@@ -43,8 +43,13 @@ def test_other_slices_than_trained_on_are_named(thickness, spacing, words):
 
 def test_another_modality_and_values_that_are_no_hu_are_named():
     assert "modality is MR" in warnings(chest(source={"modality": "MR"}))[0]
-    positive = Volume(np.full((3, 4, 5), 200, np.int16), (1, 1, 5))
+    positive = Volume(np.arange(60, dtype=np.int16).reshape(3, 4, 5), (1, 1, 5))
     assert "does not look like CT" in warnings(positive)[0]
+
+
+@pytest.mark.parametrize("value", [-1024, 0, 40])
+def test_a_volume_of_one_value_is_named(value):
+    assert f"all voxels are {value}" in warnings(Volume(np.full((3, 4, 5), value, np.int16), (1, 1, 5)))[0]
 
 
 def test_metal_beyond_the_trained_range_is_named_with_its_share():

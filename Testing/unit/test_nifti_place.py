@@ -17,6 +17,8 @@ from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.io.volume_files import read_volume, write_volume
 from ThickToThinSRLib.volume import Volume
 
+# NumPy warns of numbers that the library should have refused or handled before.
+pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 LPS = np.array([-1.0, -1.0, 1.0])
 
 
@@ -206,6 +208,12 @@ def test_where_pixdim_lies_and_only_the_sform_is_set_the_sform_is_right_with_a_w
     volume = read_volume(path)
     assert volume.spacing == (0.8, 0.9, 5.0)
     assert "the sform was used" in warnings_of(volume)
+
+
+def test_an_infinite_pixdim_of_an_axis_of_one_voxel_is_told_too(tmp_path):
+    pixdim = (1.0, 0.8, 0.9, np.inf, 1, 1, 1, 1)
+    path = write_nifti(tmp_path / "a.nii", some_hu((1, 8, 9)), codes=(0, 1), pixdim=pixdim)
+    assert "contradicts itself" in read_volume(path).source["warnings"][0]
 
 
 @pytest.mark.parametrize("signs", [(-1, 1, 1), (1, -1, 1), (1, 1, -1), (-1, -1, -1)])

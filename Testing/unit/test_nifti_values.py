@@ -13,6 +13,9 @@ from Testing.volumes import some_hu
 from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.io.volume_files import read_volume
 
+# NumPy warns of numbers that the library should have refused or handled before.
+pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
+
 
 def refusal(path) -> str:
     with pytest.raises(UserError) as caught:
@@ -106,6 +109,16 @@ def test_every_type_and_byte_order_is_read(tmp_path, suffix, dtype, order, versi
 )
 def test_illegal_values_of_version_2_are_refused(tmp_path, fields, word):
     assert word in refusal(write_nifti(tmp_path / "a.nii", version=2, **fields))
+
+
+@pytest.mark.parametrize("value", [1e300, -1e200, 4e38, np.inf, np.nan])
+@pytest.mark.parametrize("codes", [(0, 1), (1, 0), (1, 1)])
+def test_a_place_that_no_geometry_has_is_refused(tmp_path, codes, value):
+    fields = {"quaternion": (0.0, value, 1.0), "sform": (value, *[0.0] * 4, 1, 0, 0, 0, 0, value, 0)}
+    fields["pixdim"] = (1.0, value, 0.9, 5.0, 1, 1, 1, 1)
+    assert "export the volume again" in refusal(
+        write_nifti(tmp_path / "a.nii", version=2, codes=codes, **fields)
+    )
 
 
 def test_version_2_keeps_what_single_precision_would_lose(tmp_path):

@@ -18,6 +18,7 @@ from ThickToThinSRLib.phantom.noise import QuantumNoise, Texture
 from ThickToThinSRLib.phantom.person import SectionPainter
 from ThickToThinSRLib.phantom.sample import SCAN
 from ThickToThinSRLib.phantom.trees import grow
+from ThickToThinSRLib.phantom.tubes import TubeLayer, Tubes
 
 COARSE = (2.8, 2.8)
 SAMPLE = Path(__file__).parents[2] / "Resources" / "SampleData" / "ThoraxPhantom_5mm.nrrd"
@@ -218,6 +219,34 @@ def test_memory_does_not_grow_with_the_number_of_slices():
 
     peak(2)
     assert peak(24) < 1.1 * peak(8)
+
+
+@pytest.mark.parametrize("thickness", [1.0, 3.0, 7.0])
+def test_only_sections_that_some_slice_shows_are_painted_and_each_once(monkeypatch, thickness):
+    painted, paint = [], SectionPainter.hu
+    monkeypatch.setattr(SectionPainter, "hu", lambda self, z: painted.append(z) or paint(self, z))
+    small(5.0, (-60.0, -45.0), thickness=thickness, noise=0.0)
+    every = np.arange(-70.25, -30.0, 0.5)
+    shown = [z for z in every if np.abs(z - np.array([-60, -55, -50, -45])).min() < thickness / 2]
+    assert painted == pytest.approx(shown)
+
+
+@pytest.mark.parametrize("pixel", [0.7, 2.8])
+def test_tubes_are_as_far_as_their_nearest_capsule(pixel):
+    random = np.random.default_rng(0)
+    ends = random.uniform(-25, 25, (2, 40, 3))
+    radii = random.uniform(0.5, 6.0, (2, 40))
+    grid = Grid(np.arange(-30, 30, pixel), np.arange(-30, 30, pixel))
+    for z in (-20.0, 0.0, 7.3, 33.0):
+        x, y = np.meshgrid(grid.x, grid.y)
+        pixels = np.stack([x, y, np.full_like(x, z)], -1)[..., None, :] - ends[0]
+        axis = ends[1] - ends[0]
+        t = np.clip((pixels * axis).sum(-1) / (axis**2).sum(-1), 0, 1)
+        expected = (
+            np.linalg.norm(pixels - t[..., None] * axis, axis=-1) - radii[0] - t * (radii[1] - radii[0])
+        )
+        found = TubeLayer(Tubes.of(*ends, *radii), grid, reach=4.0).distance(z)
+        np.testing.assert_allclose(found, np.minimum(expected.min(-1), 4.0), atol=1e-3)
 
 
 def test_the_bundled_sample_is_what_the_code_makes():

@@ -13,6 +13,9 @@ from Testing.shared_data import shared
 from ThickToThinSRLib.cli.main import main
 from ThickToThinSRLib.io.volume_files import read_volume
 
+# NumPy warns of numbers that the library should have refused or handled before.
+pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
+
 
 def assert_field(volume, tolerance=1.0) -> None:
     """The middle of the volume follows HU = -700 + 3 x + 2 y + 5 z (LPS, mm)."""

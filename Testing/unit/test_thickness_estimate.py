@@ -44,6 +44,13 @@ def test_slices_along_another_axis_are_estimated_alike(isotropic):
     assert estimate.thickness == pytest.approx(expected.thickness, rel=0.02)
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("shape", [(20, 64, 14), (20, 14, 64), (20, 8, 8)])
+def test_scans_of_few_pixels_tell_nothing(shape):
+    random = np.random.default_rng(0).normal(0, 300, shape)
+    assert estimate_thickness(Volume(random, (5.0, 5.0, 0.5)), 2) is None
+
+
 @pytest.mark.parametrize("shape", [(7, 64, 64), (20, 20, 64), (20, 64, 64)])
 def test_too_small_or_empty_scans_tell_nothing(shape):
     assert estimate_thickness(Volume(np.full(shape, -1024, np.int16), (0.7, 0.7, 5.0)), 2) is None

@@ -86,7 +86,7 @@ def test_a_sheared_direction_is_refused():
         Volume(np.zeros((2, 2, 2)), (1, 1, 1), direction=sheared)
 
 
-@pytest.mark.parametrize(("spacing"), [(1, 1, 0), (1, -1, 1), (1, float("nan"), 1)])
+@pytest.mark.parametrize(("spacing"), [(1, 1, 0), (1, -1, 1), (1, float("nan"), 1), (1, 1, 1e308)])
 def test_impossible_spacings_are_refused(spacing):
     with pytest.raises(UserError, match="spacing"):
         Volume(np.zeros((2, 2, 2)), spacing)

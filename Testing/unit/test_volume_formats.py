@@ -20,6 +20,8 @@ from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.io.volume_files import SUFFIXES, WRITABLE, data_files, read_volume, write_volume
 from ThickToThinSRLib.volume import Volume
 
+# NumPy warns of numbers that the library should have refused or handled before.
+pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 DIRECTIONS = "space directions: (0.7,0,0) (0,0.8,0) (0,0,5)\nspace origin: (1,2,3)\n"
 PACKED = {
     "raw": bytes,
@@ -173,6 +175,38 @@ def test_nrrd_without_a_space_and_with_a_further_axis(tmp_path):
     assert read_volume(path).spacing == (0.7, 0.8, 5.0)
     path = nrrd(tmp_path / "b.nrrd", dimension="4", sizes="9 8 3 2", more=more, space="")
     assert "4-dimensional" in refusal(path)
+
+
+@pytest.mark.parametrize("spacings", [None, "0.7 0.8 nan", "NaN NaN NaN", "0.7 0.8 5"])
+def test_nrrd_that_does_not_state_its_spacing_is_doubted(tmp_path, spacings):
+    more = "" if spacings is None else f"spacings: {spacings}\n"
+    volume = read_volume(nrrd(tmp_path / "a.nrrd", more=more, space=""))
+    assert volume.spacing[2] == (5 if spacings == "0.7 0.8 5" else 1)
+    assert ("1 mm is taken" in str(volume.source.get("warnings"))) == (spacings != "0.7 0.8 5")
+
+
+@pytest.mark.parametrize("field", ["", "ElementSize = 0.7 0.8 5\n", "ElementSpacing = 0.7 0.8 5\n"])
+def test_metaimage_that_does_not_state_its_spacing_is_doubted(tmp_path, field):
+    (tmp_path / "a.raw").write_bytes(some_hu().tobytes())
+    (tmp_path / "a.mhd").write_text(
+        f"ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\n{field}"
+        "DimSize = 9 8 6\nElementType = MET_SHORT\nElementDataFile = a.raw\n"
+    )
+    volume = read_volume(tmp_path / "a.mhd")
+    assert volume.spacing == ((0.7, 0.8, 5.0) if field else (1.0, 1.0, 1.0))
+    assert ("1 mm is taken" in str(volume.source.get("warnings"))) == (not field)
+
+
+@pytest.mark.parametrize("value", ["1e308", "-1e300", "nan", "inf"])
+def test_absurd_directions_of_metaimage_are_refused_before_itk_reads_them(tmp_path, value):
+    path = metaimage(tmp_path / "a.mha", more=f"TransformMatrix = 1 0 0 {value} 1 0 0 0 1\n")
+    assert f"transformmatrix holds {value}" in refusal(path)
+
+
+@pytest.mark.parametrize("name", ["a.img", "a.IMG.gz", "a.raw", "a.zraw"])
+def test_a_file_of_voxels_alone_is_refused_with_what_to_give(tmp_path, name):
+    (tmp_path / name).write_bytes(bytes(100))
+    assert "give the header beside it" in refusal(tmp_path / name)
 
 
 @pytest.mark.parametrize("encoding", ["raw", "gzip", "bzip2"])

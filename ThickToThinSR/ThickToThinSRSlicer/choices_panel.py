@@ -7,7 +7,7 @@ from ThickToThinSRLib.methods.registry import METHODS
 from ThickToThinSRLib.settings import DEFAULT_METHOD, NOISES, OPTIONS
 from ThickToThinSRLib.volume import through_plane_axis
 
-from . import descriptions, timings, weights
+from . import descriptions, method_texts, timings, weights
 from .dependencies import cpuOnlyHint
 from .method_list import MethodList
 from .node_volumes import volumeFromNode
@@ -67,7 +67,8 @@ class ChoicesPanel:
 
     def _showMethod(self, method, checkpoint):
         ui, entry = self._ui, METHODS[method or DEFAULT_METHOD]
-        ui.methodInfoLabel.text = f"{entry.description} ({weights.readiness(entry.name, checkpoint)})"
+        line, state = method_texts.description(entry.name), weights.readiness(entry.name, checkpoint)
+        ui.methodInfoLabel.text = f"{line} ({state})"
         ui.methodInfoLabel.toolTip = weights.descriptionFor(entry.name, checkpoint)
         network = weights.needsNetwork(entry.name, checkpoint)
         hint = cpuOnlyHint() if network else ""

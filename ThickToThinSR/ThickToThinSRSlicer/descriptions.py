@@ -39,14 +39,18 @@ def ofInput(volume, axis, thickness=None):
     size = " x ".join(str(count) for count in volume.voxels.shape[::-1])
     spacing = " x ".join(f"{value:.2f}" for value in volume.spacing)
     acquisition, thicknessFrom = acquisition_of(volume, axis, thickness)
-    origin = {"DICOM": _("DICOM"), "option": _("as you set it")}.get(thicknessFrom, _("assumed"))
     return _("{size}, {spacing} mm, {plane}; slice thickness {thickness:.1f} mm ({origin})").format(
         size=size,
         spacing=spacing,
         plane=plane(volume, axis),
         thickness=acquisition.thickness,
-        origin=origin,
+        origin=thicknessOrigin(thicknessFrom),
     )
+
+
+def thicknessOrigin(thicknessFrom):
+    """Where a slice thickness comes from; `thicknessFrom` is the library's word for it."""
+    return {"DICOM": _("DICOM"), "option": _("as you set it")}.get(thicknessFrom, _("assumed"))
 
 
 def plane(volume, axis):

@@ -16,7 +16,7 @@ from ThickToThinSRLib.methods.choices import acquisition_of, choose_method
 from ThickToThinSRLib.volume import check_target_spacing, through_plane_axis
 from ThickToThinSRLib.worker.process import WorkerProcess
 
-from . import expected_error, node_volumes, weights
+from . import expected_error, node_volumes, source_file, weights
 from .dependencies import torchObstacle
 
 
@@ -96,6 +96,7 @@ def prepare(inputNode, outputNode, settings, uncertainty=False):
     :param uncertainty: whether the expected error is asked for, too.
     """
     volume, axis = check(inputNode, outputNode, settings)
+    source_file.check(inputNode, volume)
     acquisition, thicknessFrom = acquisition_of(volume, axis, settings.thickness)
     name = inputNode.GetName()
     folder = temporaryFolder()

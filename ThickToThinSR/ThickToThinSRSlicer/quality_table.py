@@ -3,6 +3,8 @@
 import qt
 from slicer.i18n import tr as _
 
+from .descriptions import thicknessOrigin
+
 
 def rows(report):
     """Pairs of name and value, both texts, from the provenance of a result."""
@@ -19,8 +21,8 @@ def rows(report):
         pairs.append((_("... mean of the worst slice"), f"{difference['worst_slice']:.2f} HU"))
     else:
         pairs.append((_("Difference to the input"), _("cannot be measured")))
-    thickness = f"{report.get('thickness_mm', 0):g} mm ({report.get('thickness_from', '')})"
-    pairs.append((_("Slice thickness used"), thickness))
+    origin = thicknessOrigin(report.get("thickness_from"))
+    pairs.append((_("Slice thickness used"), f"{report.get('thickness_mm', 0):g} mm ({origin})"))
     return pairs
 
 

@@ -43,8 +43,12 @@ class SequenceRun:
         """Start the next frame."""
         number = len(self._results)
         frame = self._sequence.GetNthDataNode(number)
-        frame.SetName(f"{self._name} (frame {number + 1})")
-        self._startFrame(frame, self._progress, self._frameFinished)
+        name = frame.GetName()
+        frame.SetName(f"{self._name} (frame {number + 1})")  # for messages about it
+        try:
+            self._startFrame(frame, self._progress, self._frameFinished)
+        finally:
+            frame.SetName(name)
 
     def _progress(self, event):
         stage = _("frame {number} of {count}: {stage}").format(

@@ -12,7 +12,6 @@ import contextlib
 import os
 import sys
 import traceback
-import warnings
 from collections.abc import Callable
 
 from ..errors import Cancelled, UserError
@@ -36,10 +35,7 @@ def main(arguments: list[str] | None = None, begun: Callable[[], None] = lambda:
     except SystemExit as ended:
         return int(ended.code or 0)
     try:
-        with warnings.catch_warnings():
-            # NumPy's, of numbers that end in an error of one line or in a warning of our own.
-            warnings.simplefilter("ignore", RuntimeWarning)
-            code = _run(options, begun)
+        code = _run(options, begun)
         sys.stdout.flush()
         return code
     except BrokenPipeError:

@@ -53,15 +53,16 @@ def estimate_thickness(volume: Volume, axis: int) -> ThicknessEstimate | None:
     Returns
     -------
     ThicknessEstimate or None
-        None if the image does not determine the thickness, or is too small: at least 8 slices and an in-plane
-        extent of 8 slice spacings are needed.
+        None if the image does not determine the thickness, or is too small: at least 8 slices and, in-plane,
+        16 pixels and an extent of 8 slice spacings are needed.
     """
     slices, spacing = volume.slices_first(axis), volume.spacing[axis]
     pixels = [volume.spacing[other] for other in (2, 1, 0) if other != axis]
     middle = len(slices) // 2
     slices = slices[max(0, middle - _MOST_SLICES // 2) : middle + _MOST_SLICES // 2]
     extents = [size * pixel for size, pixel in zip(slices.shape[1:], pixels, strict=True)]
-    if len(slices) < 8 or min(extents) < 8 * spacing:
+    # Every other column is used, in blocks that must not be empty.
+    if len(slices) < 8 or min(slices.shape[1:]) < 2 * _BLOCKS or min(extents) < 8 * spacing:
         return None
     slices = np.clip(slices.astype(np.float32), *_HU)
     # (trial thicknesses, axes and blocks, 2 directions, 2 distances)
@@ -77,7 +78,10 @@ def estimate_thickness(volume: Volume, axis: int) -> ThicknessEstimate | None:
     resampled = [
         _crossing(differences[:, random.integers(0, blocks, blocks)].sum(axis=1)) for _ in range(_RESAMPLINGS)
     ]
-    spread = np.std([value for value in resampled if value is not None])
+    found = [value for value in resampled if value is not None]
+    if not found:
+        return None
+    spread = np.std(found)
     thickness = share * spacing / _ANISOTROPY
     return ThicknessEstimate(thickness, float(np.hypot(spread * spacing / _ANISOTROPY, _SCATTER * thickness)))
 

@@ -33,6 +33,8 @@ def find_warnings(
         If a network is used: the ranges of slice ``spacing`` and ``thickness`` in its training, as far as the
         model card gives them.
     """
+    if volume.voxels.min() == volume.voxels.max():
+        yield f"all voxels are {volume.voxels.flat[0]:g}: there is nothing to see in this volume"
     modality = modality_warning(volume.source.get("modality"))
     if modality:
         yield modality

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import UserError
 from . import text_header
 
 _BYTES = {
@@ -14,6 +15,10 @@ _BYTES = {
     **dict.fromkeys(("INT", "UINT", "FLOAT"), 4),
     **dict.fromkeys(("LONG_LONG", "ULONG_LONG", "DOUBLE"), 8),
 }
+
+
+# ITK never ends with directions that are much larger.
+_LARGEST = 1e9
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,11 @@ class MetaImageHeader:
             return None
         return math.prod(extents) * channels * size
 
+    @property
+    def lacks_spacing(self) -> bool:
+        """Whether it does not say how far apart the voxels are."""
+        return not {"elementspacing", "elementsize"} & {*self.fields}
+
     def data_files(self, path: Path) -> list[Path]:
         """The files with the voxels of the header at `path`; none if they follow it."""
         name = self.fields.get("elementdatafile", "")
@@ -57,6 +67,17 @@ class MetaImageHeader:
         if len(words) > 1 and "%" in words[0]:
             return text_header.numbered(path.parent, words[0], words[1:4])
         return [path.parent / name]
+
+    def check_directions(self, name: str) -> None:
+        """Raise UserError, about `name`, if the directions are absurd numbers."""
+        for field in ("transformmatrix", "rotation", "orientation"):
+            for value in self.fields.get(field, "").split():
+                try:
+                    absurd = not abs(float(value)) <= _LARGEST
+                except ValueError:  # ITK says so
+                    continue
+                if absurd:
+                    raise UserError(f"{name}: its {field} holds {value}: export the volume again")
 
     def millimetres(self, name: str) -> float:
         """Millimetres in the unit of its lengths; UserError, about `name`, where it is unknown."""

@@ -242,8 +242,8 @@ def _voxel_size(header: NiftiHeader, path: Path) -> np.ndarray:
 
 def _lying_pixdim(header: NiftiHeader, sform: _Form) -> list[str]:
     sizes = np.abs(header.pixdim[1:]) * header.unit
-    reach = np.abs(sizes - sform.spacing) * (np.array(header.shape) - 1)
-    if np.all(reach <= _APART):  # false for NaN
+    steps = np.maximum(np.array(header.shape) - 1, 1)
+    if np.all(np.abs(sizes - sform.spacing) <= _APART / steps):  # false for NaN
         return []
     return [
         f"the NIfTI header contradicts itself: its pixdim says voxels of {_sizes(sizes)} mm, its "

@@ -41,6 +41,9 @@ _SEVERAL_VALUES = {32: (2, "complex"), 1792: (2, "complex"), 2048: (2, "complex"
 # Millimetres in the unit of length; 0 is "unknown", which everybody takes for millimetres.
 _UNITS = {0: 1.0, 1: 1e3, 2: 1.0, 3: 1e-3}
 _LARGEST_FORM_CODE = 5
+_LENGTHS = ("pixdim", "quaternion", "qoffset", "sform")
+# What version 1 can hold. Squares of larger numbers, which version 2 can, would overflow.
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,7 @@ def read_header(stream, path: Path, pair: bool = False) -> NiftiHeader:
         raise UserError(f"{path}: incomplete NIfTI file, its header is cut off: copy or export it again")
     fields = _FIELDS[version]
     field = {name: struct.unpack_from(order + form, raw, at) for name, (form, at) in fields.items()}
+    field.update({name: tuple(map(_bounded, field[name])) for name in _LENGTHS})
     _check_magic(field["magic"][0], _MAGIC[version], path, pair)
     qform_code, sform_code = field["codes"]
     for name, code in (("qform_code", qform_code), ("sform_code", sform_code)):
@@ -146,6 +150,11 @@ def _illegal(path: Path, name: str, value: object) -> UserError:
     return UserError(
         f"{path}: damaged NIfTI header, its {name} is {value}: export the volume again from its source"
     )
+
+
+def _bounded(value: float) -> float:
+    """A number that no geometry has is infinite, which is refused."""
+    return value if abs(value) <= _LARGEST or math.isnan(value) else math.copysign(math.inf, value)
 
 
 def _version(raw: bytes, path: Path) -> tuple[int, str]:

@@ -77,6 +77,14 @@ class NrrdHeader:
             units = self.entries("units")[:3]
         return text_header.millimetres([unit.strip('"') for unit in units], name)
 
+    @property
+    def lacks_spacing(self) -> bool:
+        """Whether it does not say how far apart the voxels of an axis in space are."""
+        if "space directions" in self.fields:
+            return False
+        spacings = self.entries("spacings")[:3]
+        return len(spacings) < 3 or any(value.lower() in ("nan", "?", "???") for value in spacings)
+
     def single_axes(self) -> list[int]:
         """Axes of one voxel that do not lie in space, where there are more than three."""
         directions, sizes = self.entries("space directions"), self.entries("sizes")

@@ -7,7 +7,7 @@ import numpy as np
 from ..errors import UserError
 from ..volume import Volume, straightened
 
-_WORTH_A_NOTE = 0.01  # mm
+WORTH_A_NOTE = 0.01  # mm
 
 
 def straight_volume(voxels: np.ndarray, geometry: tuple, name: str, source: dict | None = None) -> Volume:
@@ -34,7 +34,7 @@ def straight_volume(voxels: np.ndarray, geometry: tuple, name: str, source: dict
     except UserError as error:
         raise error.about(name) from error
     moved = straightened(direction, volume.extent)[1]
-    if moved > _WORTH_A_NOTE:
+    if moved > WORTH_A_NOTE:
         source["notes"] = [*source.get("notes", ()), straightening_note(moved)]
     return volume
 

@@ -2,7 +2,9 @@
 
 Every one of them is made here, so that a process that ends in a hurry can remove its own
 (:func:`remove_temporaries`) and the next one what a killed process left (:func:`sweep`). The name holds the
-machine and the number of the process: ``.thicktothin-<machine>-<process>-<random><suffix>``.
+machine and the number of the process: ``.thicktothin-<machine>-<process>-<random><suffix>``. Of a process
+of another machine or container nothing is known: its temporaries are swept once they are a day old, unless a
+living process still holds them by a lock.
 """
 
 from __future__ import annotations
@@ -16,17 +18,25 @@ import shutil
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+try:
+    import fcntl
+except ImportError:  # Windows, where an open file could not be renamed either
+    fcntl = None
+
 _NAME = re.compile(r"\.?thicktothin-(?P<machine>[0-9a-f]{8})-(?P<process>\d+)-[0-9a-f]{8}(?P<rest>.*)")
 # What a replaced folder is called until the new one stands in its place; its own name follows.
 _OLD = ".old-"
-_registered: set[Path] = set()
+# Each with the open file by which this process holds it, where there are locks.
+_registered: dict[Path, int | None] = {}
 # Held while one is made or all are removed: none may appear after the process has removed the others.
 _lock = threading.RLock()
 _LOCK_SECONDS = 0.5
+_ABANDONED_SECONDS = 24 * 3600
 
 
 def new_file(folder: Path, suffix: str) -> Path:
@@ -34,6 +44,7 @@ def new_file(folder: Path, suffix: str) -> Path:
     with _lock:
         path = _register(folder / f".{_stem()}{suffix}")
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666))
+        _registered[path] = _held(path)
     return path
 
 
@@ -42,6 +53,7 @@ def new_folder(folder: Path, hidden: bool = True) -> Path:
     with _lock:
         path = _register(folder / f"{'.' if hidden else ''}{_stem()}")
         path.mkdir(mode=0o700)
+        _registered[path] = _held(path)
     return path
 
 
@@ -63,7 +75,9 @@ def temporary_folder() -> Iterator[Path]:
 def remove(path: Path) -> None:
     """Remove a temporary file or folder, if it is still there."""
     _remove(path)
-    _registered.discard(path)
+    handle = _registered.pop(path, None)
+    if handle is not None:
+        os.close(handle)
 
 
 def remove_temporaries() -> None:
@@ -78,7 +92,7 @@ def remove_temporaries() -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what dead processes of this machine left in `folder`.
+    """Remove what dead processes left in `folder`.
 
     Of a folder that was being replaced, the old one gets its name back if the new one did not take it.
     """
@@ -88,7 +102,13 @@ def sweep(folder: Path) -> None:
         return
     for name in names:
         found, path = _NAME.fullmatch(name), folder / name
-        if found is None or found["machine"] != _machine() or not _is_stale(path, int(found["process"])):
+        if found is None:
+            continue
+        if found["machine"] != _machine():
+            stale = _is_abandoned(path)
+        else:
+            stale = _is_stale(path, int(found["process"]))
+        if not stale:
             continue
         if found["rest"].startswith(_OLD):
             original = folder / found["rest"].removeprefix(_OLD)
@@ -105,8 +125,18 @@ def sweep_temporary_place() -> None:
 
 
 def _register(path: Path) -> Path:
-    _registered.add(path)
+    _registered[path] = None
     return path
+
+
+def _held(path: Path) -> int | None:
+    """An open file that locks `path` until this process ends, however it ends; None without locks."""
+    if fcntl is None:
+        return None
+    handle = os.open(path, os.O_RDONLY)
+    with contextlib.suppress(OSError):  # a file system without locks
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    return handle
 
 
 def _stem() -> str:
@@ -126,6 +156,29 @@ def _is_stale(path: Path, process: int) -> bool:
     if process == os.getpid():
         return path not in _registered  # an earlier process had our number
     return not _is_alive(process)
+
+
+def _is_abandoned(path: Path) -> bool:
+    """Whether nobody has touched `path` for a day, and nobody holds it."""
+    try:
+        status = os.lstat(path)
+        # Renaming a folder, as one that is being replaced, changes only the second.
+        if time.time() - max(status.st_mtime, status.st_ctime) < _ABANDONED_SECONDS:
+            return False
+        if fcntl is None:
+            return True
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass  # a file system without locks: the age decides
+    finally:
+        os.close(handle)
+    return True
 
 
 def _is_alive(process: int) -> bool:

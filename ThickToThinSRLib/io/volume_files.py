@@ -27,6 +27,8 @@ _READERS = {
     ".mhd": "MetaImageIO",
 }
 _NIFTI = (".nii.gz", ".nii", ".hdr.gz", ".hdr")
+# Of files that a header names, and that are no volume without it.
+_VOXELS_ALONE = (".img", ".img.gz", ".raw", ".raw.gz", ".zraw")
 # What is written in place of what is only read: results are one file.
 _WRITTEN = {
     **{suffix: suffix for suffix in (".nii.gz", ".nii", ".nrrd", ".mha")},
@@ -42,6 +44,8 @@ def volume_suffix(path: str | os.PathLike) -> str:
     for suffix in SUFFIXES:
         if name.endswith(suffix) and len(name) > len(suffix):
             return suffix
+    if name.endswith(_VOXELS_ALONE):
+        raise UserError(f"{path}: holds voxels without their size and place: give the header beside it")
     raise UserError(f"{path}: the name of a volume file must end in one of {', '.join(SUFFIXES)}")
 
 
@@ -107,10 +111,18 @@ def read_volume(path: str | os.PathLike, nifti: str | None = None) -> Volume:
     nrrd = suffix in (".nrrd", ".nhdr")
     with naming_damage(path, suffix), path.open("rb") as stream:
         header = (nrrd_header if nrrd else metaimage_header).parse(stream)
+    if not nrrd:
+        header.check_directions(str(path))
     unit = header.millimetres(str(path))
     with readable_by_itk(path, header) if nrrd else contextlib.nullcontext(path) as name, _silenced():
         image = _read(name, suffix, path)
-    return from_image(image, str(path), unit)
+    volume = from_image(image, str(path), unit)
+    if header.lacks_spacing:
+        volume.source["warnings"] = [
+            f"the {suffix} header does not state how far apart the voxels are along each axis: where it does "
+            "not, 1 mm is taken"
+        ]
+    return volume
 
 
 def _read(name: Path, suffix: str, path: Path) -> sitk.Image:

@@ -98,7 +98,7 @@ def write_series(
 
     with warnings.catch_warnings():
         # pydicom warns of every value that deviates from the standard, and real files have many.
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore", UserWarning)
         sources = _sources(thin)
         storage = storage_for(thin.voxels, [source.header for source in sources])
         series = _series_attributes(sources[0].header, report)

@@ -13,12 +13,14 @@ from .kinds import is_capture, other_kind
 if TYPE_CHECKING:
     from pydicom import Dataset
 
+_ENDINGS = (".dcm", ".ima")
 _ATTRIBUTES = [
     *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"),
     *("ImageType", "Modality", "SeriesDescription", "SeriesNumber", "Manufacturer", "ManufacturerModelName"),
     *("PatientPosition", "ConvolutionKernel", "KVP", "SliceThickness", "GantryDetectorTilt"),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns", "NumberOfFrames"),
-    *("SamplesPerPixel", "RescaleSlope", "RescaleIntercept", "RescaleType", "PixelPaddingValue"),
+    *("SamplesPerPixel", "PhotometricInterpretation", "PixelPaddingValue"),
+    *("RescaleSlope", "RescaleIntercept", "RescaleType"),
     *("PixelRepresentation", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
 ]
 
@@ -73,7 +75,7 @@ def look_at(path: Path) -> Found | None:
     try:
         with warnings.catch_warnings():
             # pydicom warns of each value that stretches the standard, which real files are full of.
-            warnings.simplefilter("ignore")
+            warnings.simplefilter("ignore", UserWarning)
             return _look_at(path)
     except UserError:
         raise
@@ -90,6 +92,8 @@ def _look_at(path: Path) -> Found | None:
 
     with path.open("rb") as file:
         start = file.read(132)
+        if not start and path.suffix.lower() in _ENDINGS:
+            return Found(path, pydicom.Dataset(), "", "empty file")  # perhaps a slice once
         if not _is_dicom(start):
             return None
         file.seek(0)

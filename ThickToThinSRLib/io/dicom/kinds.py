@@ -49,12 +49,14 @@ def other_kind(header: Dataset, kind: str) -> str | None:
     words = {word for value in _image_type(header) for word in re.split(r"[^A-Z0-9_]+", value)}
     words |= {part for word in words for part in word.split("_")}
     if is_capture(kind):
-        colour = int(header.get("SamplesPerPixel") or 1) != 1
-        return "screen capture" if colour or not _says_where(header) or words & _LOCALIZER_WORDS else None
+        drawn = _is_coloured(header) or not _says_where(header) or words & _LOCALIZER_WORDS
+        return "screen capture" if drawn else None
     if words & _LOCALIZER_WORDS:
         return "localizer"
     if words & _CAPTURE_WORDS:
         return "screen capture"
+    if _is_coloured(header):
+        return "colour image"
     if words & _PAGE_WORDS and not _says_where(header):
         return "protocol page"
     secondary = _image_type(header)[1:2] == ["SECONDARY"]
@@ -87,6 +89,11 @@ def _says_where(header: Dataset) -> bool:
         return any("PlanePositionSequence" in frame for frame in frames)
     needed = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
     return all(header.get(keyword) for keyword in needed)
+
+
+def _is_coloured(header: Dataset) -> bool:
+    photometric = str(header.get("PhotometricInterpretation") or "MONOCHROME2")
+    return int(header.get("SamplesPerPixel") or 1) != 1 or not photometric.startswith("MONOCHROME")
 
 
 def _image_type(header: Dataset) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,7 +56,7 @@ def stored_values(path: Path) -> np.ndarray:
         raise
     # pydicom and GDCM raise errors of many types for damaged pixels.
     except Exception as error:
-        reason = " ".join(str(error).split())[-160:] or type(error).__name__
+        reason = textwrap.shorten(str(error), 160, placeholder=" ...") or type(error).__name__
         raise UserError(f"{path}: its pixels are damaged, cut off or cannot be decoded ({reason})") from error
 
 

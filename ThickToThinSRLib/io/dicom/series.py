@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import UserError
 from ...monitor import Monitor
 from ...volume import Volume
+from ..straightening import WORTH_A_NOTE, straightening_note
 from ..walking import walk
 from .folder import BROKEN_LINK, Inventory, inventory
 from .headers import look_at, text_of
@@ -83,7 +84,7 @@ def read_series(
     folder, monitor = Path(folder), monitor or Monitor()
     with warnings.catch_warnings():
         # pydicom warns of each value that stretches the standard, which real files are full of.
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore", UserWarning)
         found = _inventory(folder, monitor)
         chosen = _chosen(found, folder, series_uid)
         slices = [piece for image in chosen.images for piece in _slices(image.path, image.header)]
@@ -104,6 +105,13 @@ def read_series(
     source["instance_uids"] = list(dict.fromkeys(piece.instance_uid for piece in stack.slices))
     source["files"] = list(dict.fromkeys(str(piece.path) for piece in stack.slices))
     source["straightening"] = result.facts
+    sheared = max(piece.sheared for piece in slices)
+    if sheared > WORTH_A_NOTE:
+        monitor.note(straightening_note(sheared))
+    if "RescaleIntercept" not in chosen.header and "PerFrameFunctionalGroupsSequence" not in chosen.header:
+        source["warnings"] = [
+            "the DICOM files do not say how stored values become HU (RescaleIntercept): they are taken for HU"
+        ]
     return Volume(
         result.voxels,
         (*stack.slices[0].pixel_spacing, result.spacing),

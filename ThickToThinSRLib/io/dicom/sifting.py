@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _SAME_PLACE = 0.01  # mm
 _SCOUT_COSINE = 0.7  # normals further apart than 45 degrees
 _PARALLEL_COSINE = 0.9998  # normals within a degree; reading the series is more exact
+# Beyond these, orientation and position (mm) are no plane's.
+_LARGEST_COSINE, _LEAST_SINE, _FARTHEST = 2.0, 0.1, 1e9
 # Of a stack in another direction there are more.
 _MOST_SCOUT_PLACES, _SCOUT_SHARE = 2, 1 / 3
 
@@ -205,9 +207,15 @@ def _planes(image: Found) -> list[_Plane] | None:
 
 
 def _plane(position: Sequence, orientation: Sequence, shape: tuple[int, int]) -> _Plane:
-    row, column = np.array([float(value) for value in orientation]).reshape(2, 3)
-    normal = np.cross(row, column)
-    return _Plane(np.array([float(value) for value in position]), normal / np.linalg.norm(normal), shape)
+    directions = np.array([float(value) for value in orientation]).reshape(2, 3)
+    place = np.array([float(value) for value in position])
+    if not (np.abs(directions) <= _LARGEST_COSINE).all() or not (np.abs(place) <= _FARTHEST).all():  # or NaN
+        raise ValueError("no plane")
+    normal = np.cross(*directions)
+    length = np.linalg.norm(normal)
+    if length < _LEAST_SINE:
+        raise ValueError("no plane")
+    return _Plane(place, normal / length, shape)
 
 
 def _by_direction(planes: list[_Plane], least_cosine: float) -> list[list[_Plane]]:

@@ -6,7 +6,6 @@ objects, from the functional groups of every frame (PS3.3 C.7.6.16).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +14,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...errors import UserError
+from ...volume import MOST_MOVED
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
 DIRECTION_TOLERANCE = 1e-3  # difference of unit vectors, 0.06 degrees
+_ROUNDED_LENGTH = 2e-3  # of a unit vector
+_LARGEST = 1e9  # of any number that a slice needs, whatever its unit
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class Slice:
         Slice thickness, mm; None if absent or zero.
     slope, intercept : float
         HU = slope * stored value + intercept.
+    sheared : float
+        How far from perpendicular rows and columns are, mm over the image.
     """
 
     path: Path
@@ -54,6 +58,7 @@ class Slice:
     slope: float
     intercept: float
     frame_of_reference: str
+    sheared: float = 0.0
     is_frame: bool = False
 
     @property
@@ -138,7 +143,7 @@ def _slice(
     def numbers(keyword: str, count: int) -> tuple[float, ...]:
         value = next((geometry[keyword].value for geometry in geometries if keyword in geometry), None)
         values = tuple(float(number) for number in value) if value else ()
-        if len(values) != count or not all(math.isfinite(number) for number in values):
+        if len(values) != count or not all(abs(number) <= _LARGEST for number in values):  # or NaN
             fault = f"its {keyword} is {value}" if value else f"it has no {keyword}"
             raise UserError(f"{path}: damaged or incomplete DICOM image, {fault}")
         return values
@@ -146,14 +151,22 @@ def _slice(
     def number(keyword: str, default: float) -> float:
         value = next((scale[keyword].value for scale in scales if keyword in scale), None)
         result = default if value in (None, "") else float(value)
-        if not math.isfinite(result):
+        if not abs(result) <= _LARGEST:
             raise UserError(f"{path}: damaged DICOM image, its {keyword} is {value}")
         return result
 
     orientation = np.array(numbers("ImageOrientationPatient", 6)).reshape(2, 3)
-    if not np.allclose(orientation @ orientation.T, np.eye(2), atol=DIRECTION_TOLERANCE):
-        raise UserError(f"{path}: damaged DICOM image, its ImageOrientationPatient is not perpendicular")
+    if np.abs(orientation).max() > 2:
+        raise UserError(f"{path}: damaged DICOM image, its ImageOrientationPatient holds no directions")
+    lengths = np.linalg.norm(orientation, axis=1)
+    if np.abs(lengths - 1).max() <= _ROUNDED_LENGTH:  # written with three digits
+        orientation /= lengths[:, None]
     between_rows, between_columns = numbers("PixelSpacing", 2)
+    sheared = abs(float(orientation[0] @ orientation[1])) * between_rows * max(int(header.Rows) - 1, 1)
+    unit = np.abs(np.linalg.norm(orientation, axis=1) - 1).max() <= DIRECTION_TOLERANCE
+    if not unit or sheared > MOST_MOVED:
+        by = f" by {sheared:.2g} mm" if unit else ""
+        raise UserError(f"{path}: damaged DICOM image, its ImageOrientationPatient is not perpendicular{by}")
     thickness, slope = number("SliceThickness", 0.0), number("RescaleSlope", 1.0)
     if slope == 0:
         raise UserError(f"{path}: damaged DICOM image, its RescaleSlope is 0")
@@ -170,6 +183,7 @@ def _slice(
         slope=slope,
         intercept=number("RescaleIntercept", 0.0),
         frame_of_reference=str(header.get("FrameOfReferenceUID") or ""),
+        sheared=sheared,
         is_frame="PerFrameFunctionalGroupsSequence" in header,
     )
 

@@ -16,6 +16,7 @@ from ThickToThinSRLib.networks.saint import SAINT, distance_maps, window_for
 
 from ..fixed_factor import FACTOR, Crops, objective_of, warm_recipe
 from ..optimizers import Optimizers, muon
+from ..rates import cosine_fall
 from ..recipe import Batch, Objective
 from ..saint_start import start_as_interpolation
 
@@ -24,6 +25,9 @@ _SCALE = HU_WINDOW[1] - HU_WINDOW[0]  # from [0, 1] to HU + 1024
 _SIDE = 40
 _PLANES = 8  # of each view
 _FUSED_SIDE = 16
+# Later steps at the full rate gained nothing; at this share of it they gained 0.7 dB at once.
+_FULL_RATE_STEPS = 2600
+_LATER_SHARE = 0.3
 _PIXELS = (0.4, 1.0)  # mm
 _THIN_SPACINGS = (0.6, 1.4)  # mm
 
@@ -87,6 +91,11 @@ def _optimizers(network: SAINT, rate: float) -> Optimizers:
     return muon(network, rate, lambda name, parameter: parameter.ndim > 1, shares)
 
 
+def _relative_rate(step: int, steps: int, settled_from: int) -> float:
+    share = 1.0 if step < _FULL_RATE_STEPS else _LATER_SHARE
+    return share * cosine_fall(step, steps, settled_from)
+
+
 RECIPE = warm_recipe(
     "saint",
     "SAINT",
@@ -95,6 +104,7 @@ RECIPE = warm_recipe(
     start=lambda network, source: start_as_interpolation(network),
     optimizers=_optimizers,
     objective=_objective,
-    steps=4_000,
-    settling=1_500,
+    relative_rate=_relative_rate,
+    steps=4_284,
+    settling=800,
 )
