@@ -62,19 +62,18 @@ def plant(volume: Volume, nodules: list[Planted], kernel: float = 1.1) -> Volume
     return replace(volume, voxels=np.rint(voxels).astype(np.int16))
 
 
-def free_places(volume: Volume, lung: np.ndarray, clear: float, apart: float, seed: int) -> list[np.ndarray]:
-    """Centres (z, y, x), not whole, `clear` mm from vessels and walls and `apart` mm from each other."""
+def free_places(
+    volume: Volume, lung: np.ndarray, clear: float, margin: tuple[int, int, int], number: int, seed: int
+) -> list[np.ndarray]:
+    """Random centres (z, y, x), not whole, `clear` mm from vessels and walls, `margin` voxels from the ends.
+
+    Places can lie close to each other: where the lung is full of vessels, few are free.
+    """
     smooth = gaussian_filter(volume.voxels.astype(np.float32), [0.7 / s for s in volume.spacing[::-1]])
     room = distance_transform_edt(lung & (smooth < -750), sampling=volume.spacing[::-1])
-    margin = [int(np.ceil(12.0 / step)) for step in volume.spacing[::-1]]
     inner = np.zeros_like(lung)
     inner[tuple(slice(m, -m) for m in margin)] = True
     candidates = np.argwhere((room >= clear) & inner)
     rng = np.random.default_rng(seed)
-    places: list[np.ndarray] = []
-    for candidate in candidates[rng.permutation(len(candidates))[:4000]]:
-        centre = candidate + rng.uniform(-0.5, 0.5, 3)
-        distances = [np.linalg.norm((centre - other) * volume.spacing[::-1]) for other in places]
-        if not distances or min(distances) >= apart:
-            places.append(centre)
-    return places
+    chosen = rng.integers(len(candidates), size=number)
+    return list(candidates[chosen] + rng.uniform(-0.5, 0.5, (number, 3)))

@@ -10,8 +10,8 @@ from scipy.ndimage import gaussian_filter
 from ThickToThinSRLib.volume import Volume
 
 PIXEL, STEP = 0.7, 1.0  # mm
-CELL = 26.0  # mm of the block for each tube
-LENGTH = 18.0  # mm
+CELL = 18.0  # mm of the block for each tube
+LENGTH = 14.0  # mm
 LUNG_HU, BLOOD_HU, AIR_HU = -860.0, 40.0, -1000.0
 _FINE = 4
 
@@ -43,10 +43,10 @@ def tubes() -> list[Tube]:
 def block(seed: int = 0, noise: float = 15.0) -> tuple[Volume, list[tuple[Tube, tuple[slice, ...]]]]:
     """The scan, and where each tube lies; positions between the slices are random."""
     rng = np.random.default_rng(seed)
-    found = [tube for tube in tubes() for _ in range(3)]
+    found = [tube for tube in tubes() for _ in range(2)]
     across = int(CELL / PIXEL)
     side = int(np.ceil(np.sqrt(len(found))))
-    count = 46
+    count = 36
     voxels = gaussian_filter(rng.standard_normal((count, side * across, side * across)), [0.4, 0.7, 0.7])
     voxels = LUNG_HU + noise / voxels.std() * voxels.astype(np.float32)
     placed = []

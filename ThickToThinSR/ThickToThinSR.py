@@ -233,8 +233,8 @@ class ThickToThinSRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _startBatch(self, inputFolder, outputFolder, onEvent, onFinished):
         chosen = self.choices()
-        for name in ("inputNode", "outputNode"):
-            del chosen[name]
+        for name in ("inputNode", "outputNode", "uncertainty"):
+            chosen.pop(name, None)
         self.logic.enhanceMany(inputFolder, outputFolder, onEvent, onFinished, **chosen)
 
     def _startImport(self, source, onFinished):

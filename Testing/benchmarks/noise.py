@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from scipy import fft
 
-from Testing.benchmarks.measurements import END, results
+from Testing.benchmarks.made_thin import END, results
 from ThickToThinSRLib.acquisition import Acquisition
 from ThickToThinSRLib.io.reading import read_input
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from Testing.benchmarks.measurements import measured_nodule
+from Testing.benchmarks.measured_nodules import KINDS, measured_nodule, nodule_scans
 from Testing.nodules import Planted, free_places, plant
 from ThickToThinSRLib.volume import Volume
 
@@ -26,12 +26,21 @@ def test_a_nodule_that_is_not_there_is_missed():
     assert found is None and contrast == 0
 
 
-def test_places_are_apart_and_clear_of_what_is_dense():
+def test_places_are_clear_of_what_is_dense_and_of_the_ends():
     voxels = LUNG.voxels.copy()
     voxels[:, :, 30:32] = 40
     blocked = Volume(voxels, LUNG.spacing, slice_axis=2)
-    places = free_places(blocked, voxels < -500, 3.0, 8.0, seed=0)
-    assert len(places) > 3
-    for number, place in enumerate(places):
-        assert abs(place[2] - 30.5) * 0.7 > 3
-        assert all(np.linalg.norm((place - other) * (1, 0.7, 0.7)) >= 8 for other in places[:number])
+    places = np.array(free_places(blocked, voxels < -500, 3.0, (12, 10, 10), number=50, seed=0))
+    assert (np.abs(places[:, 2] - 30.5) * 0.7 > 2.5).all()
+    assert (places > (11, 9, 9)).all() and (places < (28.5, 50.5, 50.5)).all()
+    assert len(np.unique(np.rint(places[:, 0] % 1 * 4))) == 5  # at every position between the slices
+
+
+def test_every_nodule_lies_in_the_middle_of_its_part_of_the_lung():
+    scans = nodule_scans(30, seed=3, size_mm=(300.0, 190.0), z_range=(-60.0, -5.0))
+    for volume, planted in scans:
+        assert [kind for kind, _ in planted] == ["solid", "ground glass"] * 5
+        for kind, nodule in planted:
+            found, core, _ = measured_nodule(volume, nodule)
+            assert found == pytest.approx(np.pi / 6 * nodule.diameter**3, rel=0.5), (kind, nodule)
+            assert core < KINDS[kind]

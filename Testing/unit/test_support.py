@@ -23,7 +23,7 @@ METHODS = ("consistent", "universal")
 def scan():
     """A thin scan, and a nodule of 8 mm that could be in it."""
     thin = thorax((1.0, 1.0, 1.0), size_mm=(190.0, 110.0), z_range=(-60.0, -15.0), noise=5.0)
-    place = free_places(thin, thin.voxels < -500, 3.0, 20.0, seed=0)[0]
+    place = free_places(thin, thin.voxels < -500, 3.0, (12, 12, 12), number=1, seed=0)[0]
     return thin, Planted(tuple(place), 8.0, 30.0)
 
 

@@ -4,7 +4,7 @@ from slicer.i18n import tr as _
 
 from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.methods.registry import METHODS
-from ThickToThinSRLib.settings import DEFAULT_METHOD, OPTIONS
+from ThickToThinSRLib.settings import DEFAULT_METHOD, NOISES, OPTIONS
 from ThickToThinSRLib.volume import through_plane_axis
 
 from . import descriptions, method_texts, timings, weights
@@ -55,6 +55,7 @@ class ChoicesPanel:
                 getattr(ui, name + part).visible = bool(getattr(ui, f"{name}Label").text)
         sequence = choices["inputNode"] is not None and browserOf(choices["inputNode"]) is not None
         ui.allFramesCheckBox.visible = sequence
+        ui.noiseSeedWidget.enabled = choices["noise"] != NOISES[0]
         ui.outputSelector.enabled = not (sequence and allFrames)
         ui.enhanceButton.enabled = not reason and not running
         wait = _("An enhancement is running; cancel it or wait for it.") if running else ""
@@ -76,6 +77,7 @@ class ChoicesPanel:
             widget.visible = bool(hint)
         for name in ("checkpoint", "precision", "tiling", "consistency"):
             getattr(ui, f"{name}Widget").enabled = network
+        ui.uncertaintyCheckBox.visible = "uncertainty" in entry.options
         for name, widgets in _ADAPTATION_WIDGETS.items():
             for widget in widgets:
                 getattr(ui, widget).visible = name in entry.options

@@ -6,7 +6,7 @@ from slicer.i18n import tr as _
 
 from ThickToThinSRLib.errors import UserError
 
-from . import compare_views, dicom_export, difference
+from . import compare_views, dicom_export, difference, expected_error
 from .compare_layout import FADE, PLANES, SIDE_BY_SIDE, CompareLayout
 from .node_volumes import inputOf, lastResult
 
@@ -36,6 +36,7 @@ class ComparePanel:
         ui.fadePlaneComboBox.connect("currentIndexChanged(int)", self._onVolumeChanged)
         ui.flickerCheckBox.connect("toggled(bool)", self._onFlickerToggled)
         ui.asTheyAreCheckBox.connect("toggled(bool)", self._onAsTheyAre)
+        ui.errorCheckBox.connect("toggled(bool)", self._showMap)
         ui.differenceButton.connect("clicked(bool)", self._onDifference)
         ui.exportDicomButton.connect("clicked(bool)", self._onExportDicom)
         self.update(self._running)
@@ -64,6 +65,7 @@ class ComparePanel:
     def showInUsersViews(self, node):
         """Show a new result in the views of the user's own layouts."""
         compare_views.showInUsersViews(node)
+        self._showMap()
 
     def pause(self, *_):
         """Return to the user's layout while a scene is saved: it would open in the compare layout."""
@@ -86,6 +88,13 @@ class ComparePanel:
         ):
             button.enabled = not reason
             button.toolTip = reason or toolTip
+        there = expected_error.ofResult(result) is not None
+        ui.errorCheckBox.enabled = there
+        ui.errorCheckBox.toolTip = (
+            _("In colors where it is more than twice the usual, in all views of the result")
+            if there
+            else _("This result has none: tick Expected error before you enhance")
+        )
         fading = ui.fadeButton.checked
         for widget in (ui.fadeSlider, ui.flickerCheckBox, ui.fadePlaneComboBox):
             widget.enabled = fading
@@ -161,8 +170,16 @@ class ComparePanel:
         else:
             self._layout.show(SIDE_BY_SIDE)
             compare_views.showSideBySide(inputNode, resultNode)
+        self._showMap()
         self._crosshair.show()
         self._onAsTheyAre(self._ui.asTheyAreCheckBox.checked)
+
+    def _showMap(self, *_):
+        """Show or hide the map of the chosen result's expected error."""
+        result = self._result()
+        compare_views.showMap(
+            result, expected_error.ofResult(result) if self._ui.errorCheckBox.checked else None
+        )
 
     def _end(self):
         self._flicker.stop()

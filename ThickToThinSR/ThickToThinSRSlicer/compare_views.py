@@ -4,6 +4,7 @@ import slicer
 import vtk
 from slicer.util import VTKObservationMixin
 
+from . import expected_error
 from .compare_layout import FADE_VIEW, PLANES, ROWS, isOwn, viewName
 
 
@@ -51,6 +52,19 @@ def showInUsersViews(node):
     for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
         if not isOwn(composite.GetLayoutName()):
             composite.SetBackgroundVolumeID(node.GetID())
+
+
+def showMap(resultNode, mapNode):
+    """Show the map of a result's expected error in all views of the result, over it.
+
+    :param mapNode: None to show the result alone; a map is shown in no other view.
+    """
+    for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+        if mapNode is not None and composite.GetBackgroundVolumeID() == resultNode.GetID():
+            composite.SetForegroundVolumeID(mapNode.GetID())
+            composite.SetForegroundOpacity(expected_error.OPACITY)
+        elif expected_error.isMap(slicer.mrmlScene.GetNodeByID(composite.GetForegroundVolumeID() or "")):
+            composite.SetForegroundVolumeID(None)
 
 
 def _place(logic, plane, volumeNode):

@@ -52,10 +52,7 @@ def create(resultNode, interpolated):
         )
     voxels = result.voxels.astype(np.float32) - interpolated.voxels
     name = f"{resultNode.GetName()} minus interpolation"
-    node = node_volumes.newOutputNode(resultNode, name)
-    for attribute in list(node.GetAttributeNames()):
-        if attribute.startswith(node_volumes.ATTRIBUTES):
-            node.RemoveAttribute(attribute)
+    node = node_volumes.newCompanion(resultNode, name)
     node.SetAttribute(_ATTRIBUTE, resultNode.GetName())
     node_volumes.setVolume(node, dataclasses.replace(interpolated, voxels=cast(voxels, np.dtype(np.int16))))
     node.SetAndObserveTransformNodeID(resultNode.GetTransformNodeID())

@@ -16,7 +16,7 @@ from ThickToThinSRLib.methods.choices import acquisition_of, choose_method
 from ThickToThinSRLib.volume import check_target_spacing, through_plane_axis
 from ThickToThinSRLib.worker.process import WorkerProcess
 
-from . import node_volumes, source_file, weights
+from . import expected_error, node_volumes, source_file, weights
 from .dependencies import torchObstacle
 
 
@@ -27,6 +27,7 @@ class Job:
     folder: tempfile.TemporaryDirectory
     worker: WorkerProcess
     target: pathlib.Path
+    errorTarget: pathlib.Path | None
     inputNode: object
     outputNode: object
     inputName: str
@@ -40,11 +41,14 @@ class Job:
 
     def createOutput(self, report):
         """Make or fill the output node of the finished job."""
-        thin = self.result()  # first: the scene must not change if this fails
+        # Read all first: the scene must not change if this fails.
+        thin = self.result()
+        error = None if self.errorTarget is None else read_volume(self.errorTarget)
         node = self.outputNode
         if node is None or node.GetScene() is None:
             node = node_volumes.newOutputNode(self.inputNode, self.outputName)
         self.fill(node, thin, report)
+        expected_error.attach(node, error)
         return node
 
     def fill(self, node, thin, report):
@@ -86,25 +90,33 @@ def check(inputNode, outputNode, settings):
     return volume, axis
 
 
-def prepare(inputNode, outputNode, settings):
-    """Check the choices and write the input for the worker; returns the Job."""
+def prepare(inputNode, outputNode, settings, uncertainty=False):
+    """Check the choices and write the input for the worker; returns the Job.
+
+    :param uncertainty: whether the expected error is asked for, too.
+    """
     volume, axis = check(inputNode, outputNode, settings)
     source_file.check(inputNode, volume)
     acquisition, thicknessFrom = acquisition_of(volume, axis, settings.thickness)
-    # The worker's input file does not contain the thickness and the axis.
-    settings = dataclasses.replace(settings, thickness=acquisition.thickness, axis=axis)
     name = inputNode.GetName()
     folder = temporaryFolder()
     source, target = (pathlib.Path(folder.name, file) for file in ("input.nrrd", "output.nrrd"))
+    errorTarget = pathlib.Path(folder.name, "error.nrrd") if uncertainty else None
     try:
         write_volume(volume, source, compress=False)
     except UserError as error:
         folder.cleanup()
         raise UserError(str(error).replace(str(source), name)) from error
+    # The worker's input file does not contain the thickness and the axis.
+    settings = dataclasses.replace(
+        settings, thickness=acquisition.thickness, axis=axis, uncertainty=errorTarget
+    )
     arguments = ["enhance", str(source), str(target), *settings.as_arguments()]
     worker = WorkerProcess(pythonProgram(), arguments, folder.name, source=str(source), source_name=name)
     resultName, modality = outputName(name, settings.spacing), node_volumes.modality(inputNode)
-    return Job(folder, worker, target, inputNode, outputNode, name, resultName, thicknessFrom, modality)
+    return Job(
+        folder, worker, target, errorTarget, inputNode, outputNode, name, resultName, thicknessFrom, modality
+    )
 
 
 def outputName(name, spacing):

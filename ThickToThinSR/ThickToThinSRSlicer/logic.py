@@ -59,6 +59,7 @@ class ThickToThinSRLogic(ScriptedLoadableModuleLogic):
     def obstacle(self, inputNode, outputNode=None, **options):
         """Why :meth:`enhance` cannot work with these choices; empty if it can."""
         try:
+            options.pop("uncertainty", None)
             job.check(inputNode, outputNode, _settings(options))
         except UserError as error:
             return descriptions.inPanelWords(error)
@@ -77,17 +78,21 @@ class ThickToThinSRLogic(ScriptedLoadableModuleLogic):
     ):
         """Enhance a volume node in a worker process.
 
+        With ``uncertainty=True`` the expected error of each voxel becomes a second volume, see
+        :func:`expected_error.ofResult`.
+
         :param outputNode: volume node whose content is replaced on success; by default a new node.
         :param waitForCompletion: if False, return None at once while the worker runs in the background.
         :param onProgress: called with each progress event of the worker (a dict).
         :param onFinished: called with (outputNode, None) or (None, error) at the end of a background run.
         :param options: the fields of ThickToThinSRLib.settings.Settings: method, checkpoint, spacing (1 mm by
-            default), thickness, device, precision, tiling, consistency, minutes, epochs, planes, network.
+            default), thickness, device, precision, tiling, consistency, minutes, epochs, planes, network,
+            noise, noise_seed.
         :return: the output node.
         :raises UserError, Cancelled, WorkerFailed: the scene is not changed.
         """
-        settings = _settings(options)
-        prepared = self._prepare(inputNode, outputNode, settings)
+        uncertainty = options.pop("uncertainty", False)
+        prepared = self._prepare(inputNode, outputNode, _settings(options), uncertainty)
         if waitForCompletion:
             with prepared.folder:
                 return self._created(prepared, run(prepared.worker, onProgress or _ignore))
@@ -105,14 +110,15 @@ class ThickToThinSRLogic(ScriptedLoadableModuleLogic):
         """Enhance every frame of a sequence, in the background.
 
         :param inputNode: proxy node of the sequence.
-        :param options: as for :meth:`enhance`; outputNode is ignored.
+        :param options: as for :meth:`enhance`; outputNode and uncertainty are ignored.
         :param onFinished: called with (proxy node of the results, None) or (None, error).
         """
         if waitForCompletion:
             raise UserError(
                 _("A sequence can be enhanced in the background only: set waitForCompletion=False")
             )
-        options.pop("outputNode", None)
+        for name in ("outputNode", "uncertainty"):
+            options.pop(name, None)
         settings = _settings(options)
 
         def startFrame(frame, frameProgress, frameFinished):
@@ -167,13 +173,13 @@ class ThickToThinSRLogic(ScriptedLoadableModuleLogic):
         worker = WorkerProcess(job.pythonProgram(), arguments, folder.name)
         self._launch(worker, folder, _ignore, lambda report: add_weights(target), onFinished)
 
-    def _prepare(self, inputNode, outputNode, settings):
+    def _prepare(self, inputNode, outputNode, settings, uncertainty=False):
         BackgroundRun.refuseSecond()
         # Check before the user is asked to install anything.
         job.check(inputNode, outputNode, settings)
         if self.needsNetwork(settings.method, settings.checkpoint):
             self.installDependencies()
-        return job.prepare(inputNode, outputNode, settings)
+        return job.prepare(inputNode, outputNode, settings, uncertainty)
 
     def _created(self, prepared, report):
         node = prepared.createOutput(report)

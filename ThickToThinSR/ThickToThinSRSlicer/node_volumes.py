@@ -14,6 +14,8 @@ from ThickToThinSRLib.volume import Volume
 # From the coordinates of MRML (RAS) to those of the library (LPS), and back.
 LPS_RAS = np.diag([-1.0, -1.0, 1.0])
 ATTRIBUTES = "ThickToThinSR."
+# Node reference from a result to the map of its expected error.
+EXPECTED_ERROR = ATTRIBUTES + "expectedError"
 
 
 def volumeFromNode(node):
@@ -102,7 +104,17 @@ def newOutputNode(inputNode, name):
     """A new node for the result of `inputNode`: same directions, transform, attributes; its own display."""
     volumesLogic = slicer.modules.volumes.logic()
     node = volumesLogic.CloneVolumeWithoutImageData(slicer.mrmlScene, inputNode, name)
+    node.RemoveNodeReferenceIDs(EXPECTED_ERROR)  # that of the input
     _placeBeside(inputNode, node)
+    return node
+
+
+def newCompanion(resultNode, name):
+    """A new node beside a result, in its place, without the attributes that this module gave the result."""
+    node = newOutputNode(resultNode, name)
+    for attribute in list(node.GetAttributeNames()):
+        if attribute.startswith(ATTRIBUTES):
+            node.RemoveAttribute(attribute)
     return node
 
 
@@ -134,7 +146,7 @@ def setProvenance(node, inputNode, inputName, report, thicknessFrom):
     for name in ("DICOM.instanceUIDs", "DICOM.instanceNumbers"):
         node.RemoveAttribute(name)
     # These describe the worker's temporary files.
-    omitted = ("version", "event", "input", "output", "input_description", "asked")
+    omitted = ("version", "event", "input", "output", "input_description", "asked", "uncertainty")
     facts = {key: value for key, value in report.items() if key not in omitted}
     facts["thickness_from"] = thicknessFrom
     facts["sourceVolume"] = inputName

@@ -11,6 +11,7 @@ from ThickToThinSRLib.settings import (
     ADAPTED_NETWORKS,
     DEFAULT_METHOD,
     DEFAULT_SPACING,
+    NOISES,
     PLANES,
     PRECISIONS,
     TILINGS,
@@ -41,6 +42,9 @@ class ThickToThinSRParameterNode:
     epochs: Annotated[int, WithinRange(-1, 10000)] = -1
     planes: Annotated[str, Choice([METHOD_DEFAULT, *PLANES])] = METHOD_DEFAULT
     network: Annotated[str, Choice([METHOD_DEFAULT, *ADAPTED_NETWORKS])] = METHOD_DEFAULT
+    uncertainty: bool = False
+    noise: Annotated[str, Choice(list(NOISES))] = NOISES[0]
+    noiseSeed: Annotated[int, WithinRange(0, 999999)] = 0
     allFrames: bool = False
 
 
@@ -58,7 +62,11 @@ def choices(parameters, needsNetwork):
         "spacing": parameters.spacing,
         "thickness": parameters.thickness or None,
         "device": parameters.device,
+        "noise": parameters.noise,
+        "noise_seed": parameters.noiseSeed,
     }
+    if "uncertainty" in method.options:
+        arguments["uncertainty"] = parameters.uncertainty
     if network:
         arguments |= {
             "precision": parameters.precision,

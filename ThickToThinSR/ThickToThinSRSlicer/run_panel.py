@@ -4,6 +4,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ThickToThinSRLib.errors import Cancelled, UserError
+from ThickToThinSRLib.trust.uncertainty import in_words
 
 from . import dependencies, descriptions, node_volumes, quality_table, sequences
 
@@ -23,7 +24,7 @@ class RunPanel:
         self._onResult, self._changed = onResult, changed
         ui.enhanceButton.connect("clicked(bool)", self.onEnhance)
         ui.cancelButton.connect("clicked(bool)", self.onCancel)
-        for name in ("progressBar", "warningsLabel", "notesLabel", "qualityTable"):
+        for name in ("progressBar", "warningsLabel", "notesLabel", "qualityTable", "expectedErrorLabel"):
             getattr(ui, name).visible = False
 
     def update(self, running):
@@ -65,6 +66,9 @@ class RunPanel:
         report, ui = node_volumes.provenance(outputNode), self._ui
         quality_table.show(ui.qualityTable, ui.warningsLabel, ui.notesLabel, report)
         ui.qualityTable.visible = True
+        means = report.get("expected_error_hu")
+        ui.expectedErrorLabel.text = in_words(means) if means else ""
+        ui.expectedErrorLabel.visible = bool(means)
         self._done(outputNode)
         self._onResult(node_volumes.inputOf(outputNode), outputNode)
         self._changed()

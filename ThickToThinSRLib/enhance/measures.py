@@ -9,7 +9,7 @@ import numpy as np
 from ..io.volume_files import write_volume
 from ..monitor import Monitor
 from ..trust.noise import restore_noise
-from ..trust.uncertainty import expected_error, mean_by_tissue
+from ..trust.uncertainty import expected_error, in_words, mean_by_tissue
 from ..volume import Volume, refined
 from .plan import Plan
 
@@ -30,8 +30,8 @@ def write_expected_error(thin: Volume, plan: Plan, monitor: Monitor) -> dict:
     error = expected_error(slices, thick, request.acquisition, request.target_spacing, plan.method, monitor)
     means = mean_by_tissue(error, slices)
     write_volume(refined(plan.hu, request.axis, request.target_spacing, error), request.settings.uncertainty)
-    told = ", ".join(f"{tissue} {mean:g} HU" for tissue, mean in means.items())
-    monitor.say(f"expected error: {told}")
+    if means:
+        monitor.say(in_words(means))
     return means
 
 

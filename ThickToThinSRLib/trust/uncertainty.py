@@ -151,6 +151,11 @@ def mean_by_tissue(error: np.ndarray, thin: np.ndarray) -> dict[str, float]:
     return {tissue: round(float(total / n), 1) for tissue, (total, n) in totals.items() if n}
 
 
+def in_words(means: dict[str, float]) -> str:
+    """The means of :func:`mean_by_tissue` in one line, "expected error: lung 18 HU, soft tissue 12 HU"."""
+    return "expected error: " + ", ".join(f"{tissue} {mean:.0f} HU" for tissue, mean in means.items())
+
+
 def predict(features: np.ndarray, coefficients: dict) -> np.ndarray:
     """The regression: one hidden layer; its output is the logarithm of the error in multiples of noise."""
     weights = {name: np.asarray(values, np.float32) for name, values in coefficients.items()}
