@@ -2,7 +2,6 @@
 
 import pathlib
 
-from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 from ThickToThinSRLib.errors import UserError
@@ -104,21 +103,14 @@ class ThickToThinSRLogic(ScriptedLoadableModuleLogic):
         )
         return None
 
-    def enhanceSequence(
-        self, inputNode, onProgress=None, onFinished=None, waitForCompletion=False, **options
-    ):
+    def enhanceSequence(self, inputNode, onProgress=None, onFinished=None, **options):
         """Enhance every frame of a sequence, in the background.
 
         :param inputNode: proxy node of the sequence.
-        :param options: as for :meth:`enhance`; outputNode and uncertainty are ignored.
+        :param options: as for :meth:`enhance`; uncertainty is ignored.
         :param onFinished: called with (proxy node of the results, None) or (None, error).
         """
-        if waitForCompletion:
-            raise UserError(
-                _("A sequence can be enhanced in the background only: set waitForCompletion=False")
-            )
-        for name in ("outputNode", "uncertainty"):
-            options.pop(name, None)
+        options.pop("uncertainty", None)
         settings = _settings(options)
 
         def startFrame(frame, frameProgress, frameFinished):

@@ -38,10 +38,14 @@ class RunPanel:
         sequence = self._ui.allFramesCheckBox.checked and sequences.browserOf(chosen["inputNode"])
         if not sequence and not _mayReplace(chosen["outputNode"]):
             return
-        start = self._logic.enhanceSequence if sequence else self._logic.enhance
+        chosen |= {"onProgress": self.onProgress, "onFinished": self.onFinished}
         self._begin()
         try:
-            start(**chosen, waitForCompletion=False, onProgress=self.onProgress, onFinished=self.onFinished)
+            if sequence:
+                del chosen["outputNode"]
+                self._logic.enhanceSequence(**chosen)
+            else:
+                self._logic.enhance(**chosen, waitForCompletion=False)
         except UserError as error:
             self.onFinished(None, error)
         self._changed()
