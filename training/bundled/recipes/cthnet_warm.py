@@ -1,8 +1,8 @@
 """Recipe of `cthnet_warm`: the released CTH-Net, begun close to an interpolation, taught by `universal`.
 
 This is this project's own training. The published recipe is :mod:`training.recipes.cthnet`. The weights 1.1
-were begun otherwise: 793 steps at a rate of 1e-3, which was too high, then on from their running mean; a first
-fall of the rate ended at step 2,263 (weights 1.0), another began at step 3,463.
+were begun otherwise: 793 steps at a rate of 1e-3, which was too high, then on from their running mean; a
+first fall of the rate ended at step 2,263 (weights 1.0), another began at step 3,463.
 """
 
 from __future__ import annotations
