@@ -105,8 +105,11 @@ def test_a_result_without_a_map_hides_the_earlier_one(slicer, panel, choices, ch
 
 def test_the_map_of_an_output_that_is_made_anew_is_replaced(slicer, panel, choices, chest):
     result, error = enhanced(slicer, panel)
+    display = error.GetDisplayNode()
+    display.SetThreshold(1.0, 2.0)
     choices.outputVolume, choices.spacing = result, 2.5
     assert enhanced(slicer, panel) == (result, error)
+    assert display.GetLowerThreshold() > 2.0, "colours begin at twice the median of the new map"
     assert slicer.util.arrayFromVolume(error).shape == slicer.util.arrayFromVolume(result).shape
     choices.uncertainty = False
     assert enhanced(slicer, panel) == (result, None)
@@ -121,11 +124,12 @@ def test_a_result_of_a_result_has_a_map_of_its_own(slicer, panel, choices, chest
     np.testing.assert_array_equal(slicer.util.arrayFromVolume(error), before)
 
 
-def test_a_users_own_overlay_stays_where_no_map_is_made(slicer, panel, choices, chest):
+@pytest.mark.parametrize("made", [False, True])
+def test_a_users_own_overlay_stays_whether_a_map_is_made_or_not(slicer, panel, choices, chest, made):
     other = add_volume(slicer, np.zeros((3, 4, 5), np.int16), name="PET")
     red = slicer.app.layoutManager().sliceWidget("Red").sliceLogic().GetSliceCompositeNode()
     red.SetForegroundVolumeID(other.GetID())
-    choices.uncertainty = False
+    choices.uncertainty = made
     enhanced(slicer, panel)
     assert red.GetForegroundVolumeID() == other.GetID()
 

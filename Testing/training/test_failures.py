@@ -21,6 +21,7 @@ from safetensors import safe_open
 from Testing.command_line import ENVIRONMENT, REPOSITORY
 from Testing.make_dicom import ct_series, write_series
 from training import one_step
+from training.logs import Log
 from training.train import main
 
 from .runs import TINY, arguments, same, train, weights
@@ -138,6 +139,19 @@ def test_signals_to_the_processes_that_read_crops_lose_nothing(prepared, tmp_pat
     assert "Traceback" not in err
     step = json.loads(safe_open(run / "state.safetensors", "pt").metadata()["state"])["counters"]["step"]
     assert step >= 2
+
+
+def test_a_process_killed_while_the_log_is_closed_is_named_too(prepared, tmp_path, capfd, monkeypatch):
+    """PyTorch says so from a signal handler, wherever the training is."""
+    close = Log.close
+
+    def killed_then(self):
+        close(self)
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+
+    monkeypatch.setattr(Log, "close", killed_then)
+    assert train("mpunet", prepared, tmp_path / "run", "steps=1") == 2
+    assert "training: a process that reads crops was killed" in capfd.readouterr().err.replace("\r", "\n")
 
 
 def loaders_of(pid):

@@ -57,13 +57,16 @@ def showInUsersViews(node):
 def showMap(resultNode, mapNode):
     """Show the map of a result's expected error in all views of the result, over it.
 
-    :param mapNode: None to show the result alone; a map is shown in no other view.
+    :param mapNode: None to show the result alone; a map is shown in no other view, nor over another volume.
     """
     for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+        over = slicer.mrmlScene.GetNodeByID(composite.GetForegroundVolumeID() or "")
+        if over is not None and not expected_error.isMap(over):
+            continue
         if mapNode is not None and composite.GetBackgroundVolumeID() == resultNode.GetID():
             composite.SetForegroundVolumeID(mapNode.GetID())
             composite.SetForegroundOpacity(expected_error.OPACITY)
-        elif expected_error.isMap(slicer.mrmlScene.GetNodeByID(composite.GetForegroundVolumeID() or "")):
+        else:
             composite.SetForegroundVolumeID(None)
 
 

@@ -37,9 +37,9 @@ def attach(resultNode, error):
         name = _("{volume} expected error").format(volume=resultNode.GetName())
         node = node_volumes.newCompanion(resultNode, name)
         node.SetAttribute(_ATTRIBUTE, resultNode.GetName())
-        _colour(node, error.voxels[::_EVERY, ::_EVERY, ::_EVERY])
         resultNode.SetNodeReferenceID(_REFERENCE, node.GetID())
     node_volumes.setVolume(node, error)
+    _colour(node, error.voxels[::_EVERY, ::_EVERY, ::_EVERY])
     node.SetAndObserveTransformNodeID(resultNode.GetTransformNodeID())
 
 
