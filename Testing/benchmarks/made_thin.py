@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from Testing.benchmarks.quality import nearest
+from Testing.benchmarks.work_left import WorkLeft
 from ThickToThinSRLib.acquisition import Acquisition, simulate
 from ThickToThinSRLib.enhance import enhance_volume
 from ThickToThinSRLib.methods.registry import METHODS
@@ -23,8 +25,24 @@ NOISE = "+noise"
 END = 5  # slices at either end that are not measured
 
 
+@dataclass
+class Run:
+    """What all tables of one run of the benchmark share.
+
+    Attributes
+    ----------
+    weights : Path, optional
+        Of `universal`, instead of those that ship.
+    left : WorkLeft
+        Told about each result.
+    """
+
+    weights: Path | None = None
+    left: WorkLeft = field(default_factory=WorkLeft)
+
+
 def results(
-    thin: Volume, acquisition: Acquisition, methods: list[str], weights: Path | None
+    thin: Volume, acquisition: Acquisition, methods: list[str], run: Run, what: str
 ) -> Iterator[tuple[str, Volume]]:
     """The true thin slices, then those of each method, without adaptation to the scan.
 
@@ -37,8 +55,9 @@ def results(
     methods : list of str
         Names of methods; ``thick`` repeats the thick slices as they are; ``NAME+noise`` restores noise, and
         is quick just after NAME, and left out where the noise cannot be measured.
-    weights : Path, optional
-        Of `universal`, instead of those that ship.
+    run : Run
+    what : str
+        Is measured, for the progress.
 
     Yields
     ------
@@ -56,7 +75,9 @@ def results(
             continue
         method = name.removesuffix(NOISE)
         if made is None or made[0] != method:
-            made = method, enhance_volume(thick, _settings(method, step, weights))[0]
+            since = time.monotonic()
+            made = method, enhance_volume(thick, _settings(method, step, run.weights))[0]
+            run.left.done(what, method, thin.voxels.size, since)
         found = made[1]
         if name.endswith(NOISE):
             found = replace(found, voxels=found.voxels.copy())

@@ -10,14 +10,17 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from Testing.benchmarks.made_thin import END, heading, results
+from Testing.benchmarks.made_thin import END, Run, heading, results
 from ThickToThinSRLib.acquisition import Acquisition
 from ThickToThinSRLib.evaluation.lung import densitometry, lung_mask
 from ThickToThinSRLib.io.reading import read_input
 from ThickToThinSRLib.volume import Volume
 
 _SOFT = (0.0, 100.0)  # HU of the smoothed truth
-_PART = (51, 80, 80)  # slices, rows, columns of a part of a scan
+FACTOR = 5
+# Thickness and spacing of whole slices, in thin slices.
+PROTOCOLS = ((FACTOR, FACTOR), (FACTOR, 2.5))
+PART = (51, 80, 80)  # slices, rows, columns of a part of a scan
 # Radiomic features that stand in the table, by their names in the package.
 FEATURES = {
     "variance": "stat_var",
@@ -45,46 +48,47 @@ def soft_tissue(voxels: np.ndarray) -> np.ndarray:
     return (smooth > _SOFT[0]) & (smooth < _SOFT[1])
 
 
-def whole_slices(path: Path, count: int, protocols, methods: list[str], weights: Path | None) -> None:
+def whole_slices(path: Path, count: int, methods: list[str], run: Run) -> None:
     """Rows of a scan: densitometry in the true lung, volume of the lung that is found in each result."""
     thin = middle_slices(path, count)
-    step = thin.spacing[2]
-    for thickness, spacing in protocols:
-        truth = None
-        for name, found in results(thin, Acquisition(thickness * step, spacing * step), methods, weights):
+    step, scan = thin.spacing[2], path.name.split(".")[0]
+    for thickness, spacing in PROTOCOLS:
+        truth, label = None, f"{scan}, {thickness:g}/{spacing:g}"
+        acquisition = Acquisition(thickness * step, spacing * step)
+        for name, found in results(thin, acquisition, methods, run, f"lungs of {label}"):
             inner = slice(END, len(found.voxels) - END)
             own = lung_mask(found)[inner]
             if truth is None:
                 lung, soft = own, soft_tissue(found.voxels)[inner]
             numbers = _numbers(found.voxels[inner], lung, soft)
             numbers["ml"] = own.sum() * np.prod(found.spacing) / 1e3
-            label = f"{path.name.split('.')[0]}, {thickness:g}/{spacing:g}"
             print(f"| {label} | {name} | {_told(numbers, truth)} |", flush=True)
             truth = truth or numbers
 
 
 def part_of_lung(path: Path) -> tuple[Volume, np.ndarray]:
     """The part of the middle slices that holds most lung, and the lung in it."""
-    thin = middle_slices(path, _PART[0])
+    thin = middle_slices(path, PART[0])
     lung = lung_mask(thin)
-    share = ndimage.uniform_filter(lung.mean(axis=0), _PART[1:], mode="constant")
+    share = ndimage.uniform_filter(lung.mean(axis=0), PART[1:], mode="constant")
     middle = np.unravel_index(share.argmax(), share.shape)
     row, column = (
         max(0, min(place - side // 2, size - side))
-        for place, side, size in zip(middle, _PART[1:], share.shape, strict=True)
+        for place, side, size in zip(middle, PART[1:], share.shape, strict=True)
     )
-    cut = np.s_[:, row : row + _PART[1], column : column + _PART[2]]
+    cut = np.s_[:, row : row + PART[1], column : column + PART[2]]
     return replace(thin, voxels=thin.voxels[cut]), lung[cut]
 
 
-def parts(paths: list[Path], factor: int, methods: list[str], weights: Path | None) -> None:
+def parts(paths: list[Path], methods: list[str], run: Run) -> None:
     """Two tables of a part of each scan: densitometry, and errors of radiomic features."""
     rows = []
     heading("scan", "read on", "LAA-950, points", "Perc15, HU", "mean HU of lung", "standard deviation, HU")
     for path in paths:
         thin, whole = part_of_lung(path)
         step, scan, truth = thin.spacing[2], path.name.split(".")[0], None
-        for name, found in results(thin, Acquisition(factor * step, factor * step), methods, weights):
+        acquisition = Acquisition(FACTOR * step, FACTOR * step)
+        for name, found in results(thin, acquisition, methods, run, f"part of {scan}"):
             inner = slice(END, len(found.voxels) - END)
             lung = whole[: len(found.voxels)][inner]
             numbers = _numbers(found.voxels[inner], lung, None)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from scipy import ndimage
 
-from Testing.benchmarks.made_thin import heading, results
+from Testing.benchmarks.made_thin import Run, heading, results
 from Testing.nodules import Planted, free_places, plant
 from Testing.tubes import LUNG_HU
 from ThickToThinSRLib.acquisition import Acquisition
@@ -20,6 +20,7 @@ SIZES = ((3.0, 5.0), (5.0, 8.0), (8.0, 12.0))
 _SIDES = (20, 24, 30)  # pixels of the part of lung around a nodule of each size
 _SLICES = 26  # six thick slices
 _POSITIONS = 5  # thin slices in a thick one
+_SEED = 20
 _CLEAR = 1.5  # mm between a nodule and the nearest vessel, at least
 
 
@@ -36,7 +37,7 @@ def nodule_scans(
         margin = (_SLICES // 2 + _POSITIONS // 2 + 1, side // 2 + 1, side // 2 + 1)
         clear = 0.5 * high + _CLEAR
         chosen = free_places(thin, lung, clear, margin, number // len(SIZES), seed)
-        across = int(np.ceil(np.sqrt(len(chosen))))
+        across = _across(len(chosen))
         voxels = np.full((_SLICES, across * side, across * side), LUNG_HU, np.int16)
         planted = []
         for index, place in enumerate(chosen):
@@ -74,13 +75,24 @@ def heads() -> None:
             "diameter: mean absolute error", "mean HU", "contrast to noise")  # fmt: skip
 
 
-def rows(acquisition: Acquisition, methods: list[str], number: int, seed: int) -> None:
+def voxels(number: int) -> int:
+    """Of all scans with so many nodules."""
+    across = _across(number // len(SIZES))
+    return sum(_SLICES * (across * side) ** 2 for side in _SIDES)
+
+
+def rows(acquisition: Acquisition, methods: list[str], number: int, run: Run) -> None:
     """Print a row for each kind, size and method."""
-    for (low, high), (thin, planted) in zip(SIZES, nodule_scans(number, seed), strict=True):
-        for name, volume in results(thin, acquisition, methods, None):
+    for (low, high), (thin, planted) in zip(SIZES, nodule_scans(number, _SEED), strict=True):
+        for name, volume in results(thin, acquisition, methods, run, f"nodules, {low:g} to {high:g} mm"):
             for kind in KINDS:
                 nodules = [nodule for its_kind, nodule in planted if its_kind == kind]
                 print(f"| {kind}, {low:g} to {high:g} mm | {_row(name, volume, nodules)}", flush=True)
+
+
+def _across(number: int) -> int:
+    """Parts in a row, so that their scan is square."""
+    return int(np.ceil(np.sqrt(number)))
 
 
 def _row(name: str, volume: Volume, nodules: list[Planted]) -> str:

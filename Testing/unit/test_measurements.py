@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
-from Testing.benchmarks.measured_nodules import KINDS, measured_nodule, nodule_scans
+from Testing.benchmarks.made_thin import NOISE, THICK
+from Testing.benchmarks.measured_nodules import KINDS, measured_nodule, nodule_scans, voxels
+from Testing.benchmarks.measurements import QUICK, SLOW
+from Testing.benchmarks.work_left import COST, WorkLeft
 from Testing.nodules import Planted, free_places, plant
+from ThickToThinSRLib.methods.registry import METHODS
 from ThickToThinSRLib.volume import Volume
 
 LUNG = Volume(np.full((40, 60, 60), -860, np.int16), (0.7, 0.7, 1.0), slice_axis=2, thickness=1.0)
@@ -27,10 +33,10 @@ def test_a_nodule_that_is_not_there_is_missed():
 
 
 def test_places_are_clear_of_what_is_dense_and_of_the_ends():
-    voxels = LUNG.voxels.copy()
-    voxels[:, :, 30:32] = 40
-    blocked = Volume(voxels, LUNG.spacing, slice_axis=2)
-    places = np.array(free_places(blocked, voxels < -500, 3.0, (12, 10, 10), number=50, seed=0))
+    hu = LUNG.voxels.copy()
+    hu[:, :, 30:32] = 40
+    blocked = Volume(hu, LUNG.spacing, slice_axis=2)
+    places = np.array(free_places(blocked, hu < -500, 3.0, (12, 10, 10), number=50, seed=0))
     assert (np.abs(places[:, 2] - 30.5) * 0.7 > 2.5).all()
     assert (places > (11, 9, 9)).all() and (places < (28.5, 50.5, 50.5)).all()
     assert len(np.unique(np.rint(places[:, 0] % 1 * 4))) == 5  # at every position between the slices
@@ -44,3 +50,25 @@ def test_every_nodule_lies_in_the_middle_of_its_part_of_the_lung():
             found, core, _ = measured_nodule(volume, nodule)
             assert found == pytest.approx(np.pi / 6 * nodule.diameter**3, rel=0.5), (kind, nodule)
             assert core < KINDS[kind]
+
+
+def test_the_time_left_follows_the_speed_of_this_machine(capsys, monkeypatch):
+    left = WorkLeft()
+    left.plan(["thick", "universal", "saint"], 2_000_000)
+    quick = left.seconds()
+    assert quick == pytest.approx(2 * (COST["universal"] + COST["saint"]))
+    monkeypatch.setattr(time, "monotonic", lambda: 100.0 + 3 * 2 * COST["universal"])
+    left.done("tubes", "universal", 2_000_000, since=100.0)  # three times slower than expected
+    assert left.seconds() == pytest.approx(3 * 2 * COST["saint"])
+    assert capsys.readouterr().err == "tubes: universal 23 s, about 6 min left\n"
+
+
+def test_the_work_of_nodules_is_what_their_scans_hold():
+    scans = nodule_scans(9, seed=3, size_mm=(300.0, 190.0), z_range=(-60.0, -5.0))
+    assert sum(volume.voxels.size for volume, _ in scans) == voxels(9)
+
+
+def test_every_network_is_measured_and_has_a_cost():
+    assert set(COST) <= set(METHODS)
+    assert {*QUICK, *SLOW} - {THICK, f"universal{NOISE}"} == set(COST)
+    assert {name for name, entry in METHODS.items() if entry.network} <= {*QUICK, *SLOW}
