@@ -75,8 +75,9 @@ def main() -> None:
             run.left.plan(methods, measured_nodules.voxels(number))
         run.left.plan(plain, block()[0].voxels.size)
     for path in options.scan:
-        whole = middle_slices(path, options.slices).voxels.size
-        run.left.plan(quick, len(measured_lungs.PROTOCOLS) * whole)
+        if options.slices:
+            whole = middle_slices(path, options.slices).voxels.size
+            run.left.plan(quick, len(measured_lungs.PROTOCOLS) * whole)
         run.left.plan(plain, int(np.prod(measured_lungs.PART)))
     if options.nodules:
         # The phantom has been seen by no weights: those that ship.
