@@ -15,9 +15,10 @@ import numpy as np
 
 from ThickToThinSRLib.io.reading import read_input
 from ThickToThinSRLib.trust.uncertainty import predict
-from training.expected_error import Case, cases, fit, region
+from training.expected_error import PROTOCOLS, Case, cases, fit, region
 
 REGIONS = {"all": (-1010, 4000), "lung": (-1000, -500), "soft tissue": (-200, 250), "bone": (250, 4000)}
+UNSEEN = (6.25, 2.5)  # a protocol that is judged, and in no fit
 FEWEST = 3000  # pixels of 2 x 2
 WITHIN = 0.15
 
@@ -33,7 +34,7 @@ def judged(found: list[Case], names: list[str]) -> Iterator[tuple[Case, str, np.
     for name in names:
         for method in ("consistent", "universal"):
             of_method = [case for case in found if case.method == method]
-            coefficients = fit([case for case in of_method if case.name != name])
+            coefficients = fit([case for case in of_method if case.name != name and case.protocol != UNSEEN])
             for case in of_method:
                 if case.name != name:
                     continue
@@ -98,7 +99,9 @@ def main() -> None:
     options = parser.parse_args()
     found = []
     for path in options.thin:
-        found += cases(region(read_input(path)), path.name.split(".")[0], options.checkpoint)
+        name = path.name.split(".")[0]
+        protocols = (*PROTOCOLS, UNSEEN) if name in options.leave_out else PROTOCOLS
+        found += cases(region(read_input(path)), name, options.checkpoint, protocols)
     report(found, options.leave_out, options.picture)
 
 

@@ -19,7 +19,7 @@ from ThickToThinSRLib.phantom import thorax
 from ThickToThinSRLib.settings import Settings
 from ThickToThinSRLib.trust import uncertainty
 from ThickToThinSRLib.trust.uncertainty import expected_error, halved, mean_by_tissue
-from training.expected_error import Case, fit
+from training.expected_error import ALIKE, Case, by_tissue, drawn, fit
 
 
 @pytest.fixture(scope="module")
@@ -132,3 +132,24 @@ def test_the_fit_finds_the_mean_of_errors_it_is_given():
     found = np.stack([uncertainty.predict(part, coefficients) for part in features])
     assert found[mean == 20].mean() == pytest.approx(20, rel=0.2)
     assert found[mean == 5].mean() == pytest.approx(5, rel=0.2)
+
+
+def test_bone_is_told_by_its_hu_and_by_what_is_near():
+    thick = np.full((4, 64, 64), 40, np.int16)
+    thick[1:3, 20:24, 20:24] = 900
+    features = uncertainty.ErrorFeatures(thick, Acquisition(5, 5), 16, 1.0)
+    hu = uncertainty.LEVEL_UNIT * features.at(6, thick[1])[uncertainty.LEVEL :]
+    assert hu[0, 10, 10] > 300 and hu[0, 13, 10] == pytest.approx(40)
+    assert hu[1, 13, 10] == pytest.approx(900) and hu[1, 14, 10] == pytest.approx(40)
+    # Half way between slice 0, which is soft tissue, and slice 1.
+    assert features.at(2, thick[0])[uncertainty.LEVEL + 1, 10, 10] == pytest.approx(900 / 500)
+
+
+def test_every_batch_of_the_fit_holds_rare_bone():
+    features = np.zeros((uncertainty.FEATURES, 10_000), np.float32)
+    features[uncertainty.LEVEL, :20] = 400 / uncertainty.LEVEL_UNIT
+    tissues = by_tissue(features)
+    assert [len(voxels) for voxels in tissues] == [9_980, 20]
+    chosen = drawn(np.random.default_rng(0), 10_000, tissues, 1000)
+    assert len(chosen) == 1000
+    assert (chosen < 20).mean() == pytest.approx(0.5 * ALIKE, abs=0.02)

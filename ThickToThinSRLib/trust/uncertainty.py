@@ -2,15 +2,16 @@
 
 A small regression tells it from what the slices themselves show around the voxel: how much neighbouring thick
 slices differ and bend, how steep the anatomy is in-plane, how far the method departs from a straight line
-between the slices, the noise that thick slices average away, and where between the slices the voxel lies. It
-was fitted for each method to errors on scans whose thin slices are known (``python -m
-training.expected_error``); the fit makes the prediction the mean absolute error of voxels that look alike.
+between the slices, the noise that thick slices average away, where between the slices the voxel lies, and
+how dense it and its surroundings are (edges of bone are not those of vessels). It was fitted for each method
+to errors on scans whose thin slices are known (``python -m training.expected_error``); the fit makes the
+prediction the mean absolute error of voxels that look alike.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import uniform_filter
+from scipy.ndimage import maximum_filter, uniform_filter
 
 from ..acquisition import Acquisition
 from ..interpolation import linear_matrix
@@ -21,11 +22,16 @@ from .noise_estimate import between, estimate_noise
 # The methods whose errors were measured.
 METHODS = tuple(COEFFICIENTS)
 # Numbers that describe a voxel, see `ErrorFeatures.at`.
-FEATURES = 8
+FEATURES = 10
 LOGARITHMS = (-0.7, 7.6)  # limits of the prediction: 0.5 and 2000 HU
-_LEAST_NOISE = 4.0  # HU
-# Which of the features are the departure from a straight line and the logarithm of the noise.
-DEPARTURE, NOISE = 3, 4
+# Noise below this counts as this, HU: the quietest chest of the fit has 8. Scans with less, such as heads,
+# would have features beyond the fit's.
+_LEAST_NOISE = 8.0
+# Which of the features are the departure from a straight line, the logarithm of the noise, and the HU here.
+DEPARTURE, NOISE, LEVEL = 3, 4, 8
+LEVEL_UNIT = 500.0  # HU; of the levels among the features
+_LEVELS = (-1000.0, 1200.0)  # HU; outside, the nearest value
+_AROUND = 5  # at half the resolution: where the brightest thick voxel is looked for
 # Ranges of slice spacing (mm) and thickness / spacing in the fit; outside, the nearest value.
 _SPACINGS, _RATIOS = (1.5, 6.5), (0.9, 2.1)
 
@@ -55,10 +61,12 @@ class ErrorFeatures:
         # Differences lie half way between slices, bends on all but the outer slices.
         self.to_gaps = between(np.arange(count - 1) + 0.5, places)
         self.to_bends = between(np.arange(1, count - 1), places) if count > 2 else self.to_gaps
-        self.slopes, gaps, bends = [], [], []
+        self.slopes, self.brightest, gaps, bends = [], [], [], []
         planes = [np.asarray(plane, np.float32) for plane in thick[:2]]
         for index in range(count):
-            self.slopes.append(_smooth(_slope(halved(planes[0]))))
+            level = halved(planes[0])
+            self.slopes.append(_smooth(_slope(level)))
+            self.brightest.append(maximum_filter(np.rint(level).astype(np.int16), _AROUND))
             if index + 1 < count:
                 gaps.append(_smooth(halved(np.abs(planes[1] - planes[0]))))
             if index + 2 < count:
@@ -80,7 +88,8 @@ class ErrorFeatures:
         self.constant = np.array([np.log(spacing / 3), ratio - 1.5], np.float32)
 
     def at(self, index: int, plane: np.ndarray) -> np.ndarray:
-        """Features of thin slice `index`, which is `plane` (rows, columns): (8, rows / 2, columns / 2)."""
+        """Features of thin slice `index`, which is `plane` (rows, columns): (10, rows / 2, columns / 2)."""
+        plane = np.asarray(plane, np.float32)
         straight = _mixed(self.thick, self.to_thin[index])
         departure = _smooth(halved(np.abs(plane - straight)))
         magnitudes = (
@@ -96,7 +105,11 @@ class ErrorFeatures:
             np.log(magnitude / noise + 0.3, out=row)
         np.log(noise, out=features[4])
         features[5] = 4 * self.distance[index] - 1
-        features[6:] = self.constant[:, None, None]
+        features[6:LEVEL] = self.constant[:, None, None]
+        features[LEVEL] = _smooth(halved(plane))
+        around = np.flatnonzero(self.to_thin[index])
+        np.maximum.reduce([self.brightest[slice_] for slice_ in around], out=features[LEVEL + 1])
+        features[LEVEL:] = np.clip(features[LEVEL:], *_LEVELS) / LEVEL_UNIT
         return features
 
 
