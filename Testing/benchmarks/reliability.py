@@ -80,7 +80,9 @@ def draw(lines: list, names: list[str], picture: Path) -> None:
             for case, title, expected, measured in lines:
                 if (case.method, case.name) == (method, name):
                     plot.plot(expected, measured, ".-", lw=0.8, color=colours[title])
-            plot.set(xscale="log", yscale="log", xlim=limits, ylim=limits, title=f"{method}, {name} left out")
+            plot.set(
+                xscale="log", yscale="log", xlim=limits, ylim=limits, title=f"{method},\n{name} left out"
+            )
             plot.set(xlabel="expected error, HU", ylabel="measured error, HU")
     for title, colour in colours.items():
         axes[0, 0].plot([], [], color=colour, label=title)
