@@ -8,7 +8,8 @@ for each scan, protocol and method:
 of every eighth slice; ``coronal``, ``sagittal`` mean PSNR and SSIM of every eighth plane through the body;
 ``groups`` PSNR by distance from the nearest thick slice (Match / Near / Far for 5 to 1 mm), inside the body;
 ``bias_lung``, ``bias_soft`` HU, in regions of the smoothed truth (lung under -600 HU, soft tissue 0 to 100
-HU); ``laa950`` estimate minus truth, percent of the lung; ``c_mean``, ``c_worst``, ``c_999`` consistency, HU.
+HU); ``laa950`` estimate minus truth, percent of the lung; ``c_mean``, ``c_worst``, ``c_999`` consistency,
+HU; ``seconds``, and ``peak_mib``, the memory at its peak beyond that of the thick slices.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from Testing.benchmarks.peak_memory import PeakMemory
 from ThickToThinSRLib.acquisition import Acquisition, simulate
 from ThickToThinSRLib.consistency import measure
 from ThickToThinSRLib.enhance import enhance_volume
@@ -163,9 +165,9 @@ def measured(truth: Truth, protocols: list[str], methods: list[str]):
         thick = truth.thick(acquisition)
         count = slice_count(len(thick.voxels), acquisition.spacing, truth.step)
         for method in methods:
-            started = time.monotonic()
+            started, memory = time.monotonic(), PeakMemory()
             found = estimate(method, thick, count, truth.step)
-            seconds = time.monotonic() - started
+            seconds, peak = time.monotonic() - started, memory.mebibytes()
             label = Path(method).stem if method.endswith(".safetensors") else method
             yield {
                 "scan": truth.name,
@@ -173,6 +175,7 @@ def measured(truth: Truth, protocols: list[str], methods: list[str]):
                 "method": label,
                 **row(truth, acquisition, thick, found),
                 "seconds": seconds,
+                "peak_mib": peak,
             }
 
 

@@ -36,6 +36,8 @@ _WRITTEN = {
 }  # fmt: skip
 WRITABLE = (".nii.gz", ".nii", ".nrrd", ".mha")
 SUFFIXES = (*WRITABLE, ".mhd", ".nhdr", ".hdr", ".hdr.gz")
+# Level 3 made a chest of 316 slices 1 % smaller in a tenth more time, level 1 a third larger.
+_COMPRESSION = 2
 
 
 def volume_suffix(path: str | os.PathLike) -> str:
@@ -182,7 +184,7 @@ def write_volume(volume: Volume, path: str | os.PathLike, compress: bool = True)
     image.SetDirection(volume.direction.ravel().tolist())
     with replacing(path, suffix) as temporary, _silenced():
         try:
-            sitk.WriteImage(image, str(temporary), useCompression=compress, compressionLevel=3)
+            sitk.WriteImage(image, str(temporary), useCompression=compress, compressionLevel=_COMPRESSION)
         except RuntimeError as error:
             raise UserError(f"{path}: could not be written ({_reason(error)}); is the disk full?") from error
         try:

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .convolution import Conv3d
 from .through_plane_interpolation import interpolated
 from .window_spec import WindowSpec, window_spec
 
@@ -43,7 +44,7 @@ class MPUNet(nn.Module):
         self.decoder = nn.ModuleList(
             double_conv(a + b, b) for a, b in zip(widths[:0:-1], widths[-2::-1], strict=True)
         )
-        self.conv_out = nn.Conv3d(features, 1, 3, padding=1)
+        self.conv_out = Conv3d(features, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, 1, D, H, W) in [0, 1] -> (B, 1, outputs, H, W); H and W are multiples of 4 pixels."""
@@ -72,9 +73,9 @@ def resized(x: torch.Tensor, size: tuple[int, int, int]) -> torch.Tensor:
 def double_conv(inputs: int, outputs: int) -> nn.Sequential:
     """Two 3 x 3 x 3 convolutions, each followed by a leaky ReLU."""
     return nn.Sequential(
-        nn.Conv3d(inputs, outputs, 3, padding=1),
+        Conv3d(inputs, outputs),
         nn.LeakyReLU(0.1),
-        nn.Conv3d(outputs, outputs, 3, padding=1),
+        Conv3d(outputs, outputs),
         nn.LeakyReLU(0.1),
     )
 

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .convolution import Conv3d
 from .through_plane_interpolation import interpolated
 from .window_spec import WindowSpec, window_spec
 
@@ -39,10 +40,10 @@ class ResVox(nn.Module):
         super().__init__()
         self.factor, self.thin_features = factor, thin_features
         self.window = window_for(factor, depth)
-        self.conv_in = nn.Conv3d(1, features, 3, padding=1)
+        self.conv_in = Conv3d(1, features)
         self.blocks = nn.Sequential(*(MultiScaleBlock(features) for _ in range(blocks)))
-        self.conv_up = nn.Conv3d(features, thin_features * factor, 3, padding=1)
-        self.conv_out = nn.Conv3d(thin_features, 1, 3, padding=1)
+        self.conv_up = Conv3d(features, thin_features * factor)
+        self.conv_out = Conv3d(thin_features, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, 1, D, H, W) in [0, 1] -> (B, 1, outputs, H, W)."""
@@ -61,11 +62,11 @@ class MultiScaleBlock(nn.Module):
 
     def __init__(self, features: int):
         super().__init__()
-        self.small = nn.Conv3d(features, features, 3, padding=1)
+        self.small = Conv3d(features, features)
         self.large = nn.Sequential(
-            nn.Conv3d(features, features, 3, padding=1),
+            Conv3d(features, features),
             nn.LeakyReLU(0.1),
-            nn.Conv3d(features, features, 3, padding=1),
+            Conv3d(features, features),
         )
         self.gather = nn.Conv3d(2 * features, features, 1)
 

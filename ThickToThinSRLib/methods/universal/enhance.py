@@ -7,6 +7,8 @@ is then made consistent with the input. Air and the table around the body keep t
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -31,6 +33,9 @@ from .network_input import DIFFERENCE_UNIT, REACH, universal_input
 
 # Samples of the interpolation per thick slice spacing; the network reads some of them.
 _SAMPLES_PER_SPACING = 4
+# What the network sees beyond this many pixels changes nothing: of 83 million voxels of a 5 mm chest 212 by
+# more than 1 HU, 3 HU at most, all at the image's border.
+_SEEN_AROUND = 20
 
 
 def enhance(volume: Volume, request: Request, monitor: Monitor) -> Volume:
@@ -83,7 +88,8 @@ def _runner(network: torch.nn.Module, volume: Volume, request: Request, monitor:
     description = describe_acquisition(acquisition.thickness, acquisition.spacing, pixel)
     entry, settings = NETWORKS["universal"], request.settings
     conditioned = ConditionedNetwork(network, description)
-    return Runner(conditioned, network.window, entry, settings.device, settings.precision, monitor)
+    window = replace(network.window, margin=min(network.window.margin, _SEEN_AROUND))
+    return Runner(conditioned, window, entry, settings.device, settings.precision, monitor)
 
 
 def _interpolated(thick: np.ndarray, request: Request, runner: Runner, monitor: Monitor) -> Place:
