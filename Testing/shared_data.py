@@ -9,8 +9,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import pytest
-
 CHECKOUT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("THICKTOTHIN_SHARED", CHECKOUT.parent / "shared"))
 
@@ -19,5 +17,7 @@ def shared(name: str) -> Path:
     """Path of a file or folder under the shared folder; skips the calling test where it is absent."""
     path = SHARED / name
     if not path.exists():
+        import pytest  # Where these paths alone are needed it may be missing.
+
         pytest.skip(f"{name} is not in the shared folder {SHARED} (set THICKTOTHIN_SHARED)")
     return path

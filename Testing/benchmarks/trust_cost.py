@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from Testing.benchmarks.all_methods import FACTOR, region
-from Testing.benchmarks.volumes import run
+from Testing.benchmarks.processes import use_of
 from ThickToThinSRLib.acquisition import Acquisition, simulate
 from ThickToThinSRLib.enhance import plan_for
 from ThickToThinSRLib.io.volume_files import write_volume
@@ -74,7 +74,7 @@ def main() -> None:
             "noise": ["--noise", "restore"],
         }
         for name, more in options.items():
-            print(f"{name:16} {run([*command, *more])[1]:7.0f} MiB", flush=True)
+            print(f"{name:16} {use_of([*command, *more]).peak:7.0f} MiB", flush=True)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,7 @@ from Testing.plain_networks import plain_cthnet, plain_tvsrn
 from ThickToThinSRLib.inference.devices import arithmetic, set_tf32
 from ThickToThinSRLib.networks.registry import NETWORKS
 
-from .report import Report
-from .right import Step
+from .report import Report, Step
 from .scans import FIXED, WITH_WEIGHTS, body, network_of, run
 
 _PLAIN = {"tvsrn": plain_tvsrn, "cthnet": plain_cthnet}

@@ -8,6 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+# Its name, and what it does.
+Step = tuple[str, Callable[[], None]]
+
 
 class TimeUp(Exception):
     """The minutes are over."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import lzma
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -15,25 +13,22 @@ from ThickToThinSRLib.inference.runner import Runner
 from ThickToThinSRLib.inference.sliding_window import predict
 from ThickToThinSRLib.intensity import HU_WINDOW, to_unit
 from ThickToThinSRLib.monitor import Monitor
-from ThickToThinSRLib.networks.registry import NETWORKS, build
-from ThickToThinSRLib.weights.authors_file import read_authors
+from ThickToThinSRLib.networks.registry import NETWORKS
 
-from .report import Report
+from . import authors
+from .report import Report, Step
 from .scans import FIXED, WITH_WEIGHTS, body, network_of, run
 
-ARRAYS = Path(__file__).resolve().parents[1] / "parity" / "arrays"
 _HU = HU_WINDOW[1] - HU_WINDOW[0]
 # What half precision may change on average: some units of its last bit at 3072 HU.
 _HALF_HU = {"bfloat16": 15.0, "float16": 2.0}
 _TRANSFORMERS = ("tvsrn", "cthnet", "saint")
 
-Step = tuple[str, Callable[[], None]]
-
 
 def steps(report: Report, device: torch.device, dry: bool) -> Iterator[Step]:
     """Names and functions of the checks."""
     side = 32 if dry else 64
-    yield "TVSRN against its authors' arrays", lambda: authors_arrays(report, device)
+    yield from authors.steps(report, device)
     for name in _TRANSFORMERS:
         yield f"{name}, float32 on the card", lambda name=name: card_and_cpu(report, name, device, side)
         yield f"{name}, half precision", lambda name=name: half_precision(report, name, device, side)
@@ -43,19 +38,6 @@ def steps(report: Report, device: torch.device, dry: bool) -> Iterator[Step]:
     yield "memory runs out (injected)", lambda: out_of_memory(report, device, injected=True)
     if device.type == "cuda":
         yield "memory runs out (really)", lambda: out_of_memory(report, device, injected=False)
-
-
-def authors_arrays(report: Report, device: torch.device) -> None:
-    """TVSRN with the weights and the output of its authors' code."""
-    with lzma.open(ARRAYS / "tvsrn_authors_64.pkl.xz") as file:
-        state, _, _ = read_authors(file)
-    network = build("tvsrn")
-    network.load_state_dict(NETWORKS["tvsrn"].from_authors_state(state))
-    with np.load(ARRAYS / "tvsrn_authors_64_io.npz") as arrays:
-        x, y = arrays["x"], arrays["y"]
-    found = _output(network.eval().to(device), torch.from_numpy(x), "float32")
-    worst = float(np.abs(found.cpu().numpy() - y).max())
-    report.add("right", "TVSRN against its authors' arrays, largest difference", f"{worst:.1e}", worst < 1e-4)
 
 
 def card_and_cpu(report: Report, name: str, device: torch.device, side: int) -> None:

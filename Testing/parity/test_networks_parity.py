@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from Testing.plain_networks import plain_cthnet
 from Testing.shared_data import shared
 from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.networks.registry import NETWORKS, build
@@ -41,6 +42,14 @@ def test_tvsrn_reproduces_the_authors_output():
 def test_cthnet_reproduces_the_authors_output():
     module = imported("cthnet", shared("parity/cthnet_authors_64.pkl.xz"))
     assert difference(module, shared("parity/cthnet_authors_64_io.npz")) < 2e-5
+
+
+def test_the_plain_formulation_of_cthnet_reproduces_the_authors_output():
+    """Where the arrays are not at hand, it stands for them: see Testing.gpu.authors."""
+    module = imported("cthnet", shared("parity/cthnet_authors_64.pkl.xz"))
+    with np.load(shared("parity/cthnet_authors_64_io.npz")) as arrays, torch.inference_mode():
+        y = plain_cthnet(module, torch.from_numpy(arrays["x"]))
+        assert float(np.abs(y.numpy() - arrays["y"]).max()) < 2e-5
 
 
 def test_the_prediction_for_an_image_does_not_depend_on_the_others_in_the_batch():

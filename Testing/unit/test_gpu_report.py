@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from Testing.gpu import __main__ as command
-from Testing.gpu import fast, learn, right
+from Testing.gpu import authors, fast, learn, right
 from Testing.gpu.report import Report, TimeUp
 from Testing.shared_data import CHECKOUT
 from ThickToThinSRLib.weights.checkpoint import Weights
@@ -83,6 +83,28 @@ def test_a_step_that_notices_the_end_says_so(tmp_path):
     assert json.loads((tmp_path / "report.json").read_text())["rows"][0]["value"] == "the time was up"
 
 
+def inexact(network: torch.nn.Module) -> torch.nn.Module:
+    """A network whose output and convolutions are off by a thousandth."""
+    for module in network.modules():
+        if module is network or isinstance(module, torch.nn.Conv2d):
+            module.register_forward_hook(lambda module, inputs, y: 1.001 * y)
+    return network
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_every_network_must_give_its_authors_arrays(monkeypatch, tmp_path, exact):
+    if not exact:
+        for name in ("build", "network_of"):
+            function = getattr(authors, name)
+            monkeypatch.setattr(authors, name, lambda name, function=function: inexact(function(name)))
+    monkeypatch.setattr(authors, "SHARED", tmp_path)  # without CTH-Net's arrays
+    report = Report(tmp_path, 1000.0, {})
+    for name, work in authors.steps(report, torch.device("cpu")):
+        report.attempt("right", name, work)
+    assert [row["name"].split(",")[0] for row in report.rows] == ["TVSRN", "CTH-Net", *3 * ["SAINT"]]
+    assert [row["passed"] for row in report.rows] == 5 * [exact], report.rows
+
+
 def test_a_dry_run_does_every_step(tmp_path):
     generator = np.random.default_rng(0)
     voxels = np.where(
@@ -90,9 +112,9 @@ def test_a_dry_run_does_every_step(tmp_path):
     )
     pack([Scan("CT0", voxels, (1.0, 0.8, 0.8))], tmp_path / "data.zip", 20.0)
     command = [sys.executable, "-m", "Testing.gpu", "--dry-run", "--output", str(tmp_path / "out")]
-    done = subprocess.run(
-        [*command, "--data", str(tmp_path / "data.zip")], cwd=CHECKOUT, capture_output=True, text=True
-    )
+    # Many minutes: a busy machine must not make it stop before the last step.
+    command += ["--data", str(tmp_path / "data.zip"), "--minutes", "60"]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)
     rows = json.loads((tmp_path / "out" / "report.json").read_text())["rows"]
     assert done.returncode == 0, done.stdout + done.stderr
     assert {row["section"] for row in rows} == {"right", "fast", "learn"}

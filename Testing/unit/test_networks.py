@@ -10,6 +10,7 @@ from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.networks import swin
 from ThickToThinSRLib.networks.registry import NETWORKS, build
 from ThickToThinSRLib.networks.window_spec import WindowSpec
+from ThickToThinSRLib.networks.windows import Reordered
 
 PLAIN = {"tvsrn": plain_tvsrn, "cthnet": plain_cthnet}
 # Small enough for a fast test, and different in every axis.
@@ -266,6 +267,16 @@ def test_heads_filled_up_for_a_gpu_give_the_same_attention_and_gradients(channel
     for one, other in zip(*gradients, strict=True):
         assert torch.isfinite(one).all()
         assert (one - other).abs().max() < 30 * tolerance
+
+
+def test_tokens_in_another_order_have_the_gradient_of_an_indexing():
+    torch.manual_seed(0)
+    x = torch.randn(2, 24, 3, requires_grad=True)
+    order, weight = torch.randperm(24), torch.randn(2, 24, 3)
+    found = Reordered.apply(x, order, order.argsort())
+    (expected,) = torch.autograd.grad((x[:, order] * weight).sum(), x)
+    torch.testing.assert_close(found, x[:, order])
+    torch.testing.assert_close(torch.autograd.grad((found * weight).sum(), x)[0], expected)
 
 
 @pytest.mark.parametrize("training", [False, True])

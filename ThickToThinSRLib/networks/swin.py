@@ -17,7 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..errors import UserError
 from .parallel import for_each
-from .windows import WindowKind, relative_position_index, window_kinds
+from .windows import Reordered, WindowKind, relative_position_index, window_kinds
 
 # Elements in the largest intermediate result (attention scores or hidden layer) of a chunk of windows. On a
 # CPU a few MB stay in the cache and are reused by the allocator. A GPU needs enough work for all its cores,
@@ -30,6 +30,8 @@ _HEAD_MULTIPLE = 8
 _BLOCKED = -100.0
 # Windows with fewer tokens than this are combined into groups, see WindowAttention.forward.
 _SMALLEST_PRODUCT = 16
+# See attend.
+_SHORT_SOFTMAX = 32
 
 
 class WindowAttention(nn.Module):
@@ -138,14 +140,20 @@ class SwinBlock(nn.Module):
         chunks = self._chunks(kinds, self._windows_at_a_time(x.device) // batch, x.device)
         gains = [self._branch_gain(x), self._branch_gain(x)] if self.training and self.drop_path else None
 
-        def compute(index: torch.Tensor, biases: list[tuple[int, torch.Tensor]]) -> torch.Tensor:
-            return self._windows(x.index_select(1, index.flatten()), biases, gains)
-
         if torch.is_grad_enabled():
             order = torch.cat([index.flatten() for index, _ in chunks])
-            x = x.index_copy(1, order, torch.cat([compute(*chunk) for chunk in chunks], 1))
-        else:
-            for_each(lambda chunk: x.index_copy_(1, chunk[0].flatten(), compute(*chunk)), chunks, x.device)
+            back = order.argsort()
+            parts = Reordered.apply(x, order, back).split([index.numel() for index, _ in chunks], 1)
+            parts = [
+                self._windows(part, biases, gains) for part, (_, biases) in zip(parts, chunks, strict=True)
+            ]
+            return Reordered.apply(torch.cat(parts, 1), back, order).view(batch, *grid, channels)
+
+        def compute(chunk: tuple[torch.Tensor, list[tuple[int, torch.Tensor]]]) -> None:
+            index = chunk[0].flatten()
+            x.index_copy_(1, index, self._windows(x.index_select(1, index), chunk[1], gains))
+
+        for_each(compute, chunks, x.device)
         return x.view(batch, *grid, channels)
 
     def _chunks(
@@ -297,7 +305,10 @@ def attend(
     # For so few tokens in a window, plain batched products are faster on a CPU than the fused kernel.
     scores = torch.matmul(q, k.transpose(-2, -1))
     if torch.is_grad_enabled():
-        return torch.add(bias, scores, alpha=scale).softmax(-1) @ v
+        scores = torch.add(bias, scores, alpha=scale)
+        # The gradient of a softmax over few numbers is nine times as fast in float32 as in half precision.
+        short = scores.itemsize == 2 and scores.shape[-1] <= _SHORT_SOFTMAX
+        return scores.softmax(-1, dtype=torch.float32 if short else None).to(v.dtype) @ v
     torch.add(bias, scores, alpha=scale, out=scores)
     return torch.softmax(scores, -1, out=scores) @ v
 

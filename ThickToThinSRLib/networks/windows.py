@@ -30,6 +30,24 @@ class WindowKind:
         return iter(self.index.split(max(1, windows)))
 
 
+class Reordered(torch.autograd.Function):
+    """Tokens (B, N, C) in another order, each exactly once.
+
+    The gradient is put back by the opposite order. PyTorch's own gradient of indexing would fill zeros and
+    add to them, as an index might occur twice.
+    """
+
+    @staticmethod
+    def forward(ctx, x: torch.Tensor, order: torch.Tensor, back: torch.Tensor) -> torch.Tensor:
+        """`back` is the order that restores `x`."""
+        ctx.back = back
+        return x.index_select(1, order)
+
+    @staticmethod
+    def backward(ctx, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        return gradient.index_select(1, ctx.back), None, None
+
+
 @lru_cache(maxsize=64)
 def window_kinds(
     shape: tuple[int, ...],
