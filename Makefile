@@ -1,7 +1,7 @@
 # make demo [INPUT=my.nii.gz]   enhance a scan (the bundled phantom by default), write volume and picture to demo/,
 #                               say what to look at and, for the phantom, how large the errors are
 # make test                     style check and all tests
-# make benchmark [AGAINST=v1]   speed and memory, printed as measured; beside an older commit, as ratios
+# make benchmark [AGAINST=...]   speed and memory, printed as measured; beside an older commit, as ratios
 # make gpu [DATA=packed.zip]    on a machine with an NVIDIA card: check, measure, train for 8 minutes; all in gpu/
 
 PYTHON ?= python3

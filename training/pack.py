@@ -26,6 +26,7 @@ from ThickToThinSRLib.methods.body import Body
 from .bundled.distilled import DistilledScan, open_scans
 from .bundled.scans import Scan, read_scan, scan_paths
 from .command import run
+from .packed_arrays import estimate_slices
 from .packed_block import FACTOR, Block, pack_block, part_names, unpack_block
 
 _INDEX = "index.json"
@@ -64,9 +65,12 @@ def pack(
     Raises
     ------
     UserError
-        If the smallest blocks of all scans are larger than `mebibytes`, or there are estimates, but not of
-        all scans or of other sizes.
+        If the smallest blocks of all scans are larger than `mebibytes`, there is no scan, or two have one
+        name, or if there are estimates, but not of all these scans.
     """
+    names = [scan.name for scan in scans]
+    if not scans or len(set(names)) < len(names):
+        raise UserError(f"{', '.join(names) or 'no scan'}: one scan or more is needed, each of its own name")
     share = mebibytes * 2**20 * 0.98 / len(scans)
     index = []
     with replacing(target, ".zip") as temporary, zipfile.ZipFile(temporary, "w") as file:
@@ -95,9 +99,10 @@ def unpack(source: Path, folder: Path) -> list[str]:
         with zipfile.ZipFile(source) as file:
             index = json.loads(file.read(_INDEX))
             for facts in index["scans"]:
-                parts = {part: file.read(f"{facts['name']}{part}.xz") for part in part_names(facts)}
+                facts = {"phases": [], "factor": FACTOR, **facts}  # earlier files had scans only
+                parts = {part: file.read(f"{facts['name']}{part}.xz") for part in part_names(facts["phases"])}
                 _write(facts, unpack_block(parts, facts, index["step"]), folder)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile, lzma.LZMAError) as error:
+    except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile, lzma.LZMAError) as error:
         raise UserError(f"{source}: damaged, or not written by training.pack ({error})") from error
     return [facts["name"] for facts in index["scans"]]
 
@@ -161,13 +166,27 @@ def _body(scan: Scan, taught: Sequence[DistilledScan]) -> Block:
     truth, teacher, factor = np.rint(scan.voxels).clip(*_STORED_HU).astype(np.int16), {}, FACTOR
     if taught:
         own = next((other for other in taught if other.name == scan.name), None)
-        if own is None or own.truth.shape != truth.shape:
-            problem = "no teacher's estimates" if own is None else "the teacher's estimates have another size"
+        problem = _mismatch(own, truth)
+        if problem:
             raise UserError(f"{scan.name}: {problem}; make them by python -m training.bundled.distilled")
         teacher, factor = own.teacher, own.factor
     rows, columns = Body(scan.voxels).box(range(len(truth))) or (slice(None), slice(None))
     cut = {phase: estimate[:, rows, columns] for phase, estimate in teacher.items()}
     return Block(truth[:, rows, columns], cut, factor)
+
+
+def _mismatch(own: DistilledScan | None, truth: np.ndarray) -> str | None:
+    """Why these are no estimates of a scan; None if they are."""
+    if own is None:
+        return "no teacher's estimates"
+    if own.truth.shape != truth.shape:
+        return "the teacher's estimates have another size"
+    if not np.array_equal(own.truth, truth):
+        return "the teacher's estimates are of another scan"
+    for phase, estimate in own.teacher.items():
+        if estimate.shape != (estimate_slices(len(truth), phase, own.factor), *truth.shape[1:]):
+            return f"the teacher's estimate of phase {phase} has another size"
+    return None
 
 
 def _taught(folder: Path, phases: list[int], leave_out: list[str]) -> list[DistilledScan]:
@@ -194,11 +213,14 @@ def main() -> None:
         "--teacher", type=Path, metavar="FOLDER", help="what training.bundled.distilled wrote of these scans"
     )
     parser.add_argument(
-        "--phases", type=int, nargs="+", default=[_PHASE], metavar="N",
-        help=f"of the teacher's estimates to pack (default: {_PHASE})",
+        "--phases", type=int, nargs="+", metavar="N",
+        help=f"with --teacher: of its estimates, those to pack (default: {_PHASE})",
     )  # fmt: skip
     options = parser.parse_args()
-    taught = _taught(options.teacher, options.phases, options.leave_out) if options.teacher else []
+    if options.phases and not options.teacher:
+        parser.error("--phases needs --teacher")
+    phases = options.phases or [_PHASE]
+    taught = _taught(options.teacher, phases, options.leave_out) if options.teacher else []
     scans = [read_scan(path) for path in scan_paths(options.data, options.leave_out)]
     for facts in pack(scans, options.target, options.mebibytes, options.step, taught):
         shape = " x ".join(map(str, facts["shape"]))

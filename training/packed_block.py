@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ class Block:
 
     truth: np.ndarray
     teacher: dict[int, np.ndarray]
-    factor: int = FACTOR
+    factor: int
 
     def part(self, places: Sequence[slice]) -> Block:
         """What lies at these places, the first of which starts at a multiple of the factor."""
@@ -41,9 +41,9 @@ class Block:
         return Block(self.truth[slices, rows, columns], kept, self.factor)
 
 
-def part_names(facts: dict[str, Any]) -> list[str]:
-    """Names of the parts that :func:`pack_block` gives for a block with the ``phases`` in `facts`."""
-    return ["", *(f".teacher_{phase}" for phase in facts["phases"])]
+def part_names(phases: Iterable[int]) -> list[str]:
+    """Names of the parts that :func:`pack_block` gives for a block with estimates of these phases."""
+    return ["", *(f".teacher_{phase}" for phase in phases)]
 
 
 def pack_block(block: Block, step: int) -> dict[str, bytes]:
@@ -53,12 +53,12 @@ def pack_block(block: Block, step: int) -> dict[str, bytes]:
     estimates = [
         pack_estimate(estimate, truth, phase, block.factor, step) for phase, estimate in block.teacher.items()
     ]
-    return dict(zip(part_names({"phases": block.teacher}), [scan, *estimates], strict=True))
+    return dict(zip(part_names(block.teacher), [scan, *estimates], strict=True))
 
 
 def unpack_block(parts: dict[str, bytes], facts: dict[str, Any], step: int) -> Block:
     """A block of the ``shape``, ``factor`` and ``phases`` in `facts` from what :func:`pack_block` gave."""
-    scan, *estimates = (parts[name] for name in part_names(facts))
+    scan, *estimates = (parts[name] for name in part_names(facts["phases"]))
     truth, factor = unpack_scan(scan, tuple(facts["shape"]), step), facts["factor"]
     teacher = {
         phase: unpack_estimate(packed, truth, phase, factor, step)

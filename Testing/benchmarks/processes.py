@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,22 @@ from typing import NamedTuple
 
 from Testing.shared_data import CHECKOUT
 from ThickToThinSRLib.errors import UserError
+
+# A process starts with the peak memory of its parent, as Linux counts. So a small process stands between.
+_MEASURING = """
+import resource, signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+started = time.perf_counter()
+with subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL) as process:
+    try:
+        failed = process.wait()
+    except BaseException:
+        process.kill()
+        raise
+use = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(time.perf_counter() - started, use.ru_utime + use.ru_stime, use.ru_maxrss / 1024)
+sys.exit(failed != 0)
+"""
 
 
 class Use(NamedTuple):
@@ -33,20 +48,17 @@ def use_of(arguments: list[str], folder: Path = CHECKOUT) -> Use:
     UserError
         If it fails.
     """
-    started = time.perf_counter()
     environment = {**os.environ, "PYTHONPATH": str(folder)}
-    process = subprocess.Popen(
-        [sys.executable, *arguments], cwd=folder, env=environment, stdout=subprocess.DEVNULL
-    )
-    try:
-        _, status, usage = os.wait4(process.pid, 0)
-    except BaseException:
-        process.kill()
-        raise
-    process.returncode = os.waitstatus_to_exitcode(status)  # it has been waited for
-    if status:
+    command = [sys.executable, "-c", _MEASURING, sys.executable, *arguments]
+    with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE) as process:
+        try:
+            told, _ = process.communicate()
+        except BaseException:
+            process.terminate()
+            raise
+    if process.returncode:
         raise UserError(f"{' '.join(arguments)} failed in {folder}")
-    return Use(time.perf_counter() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    return Use(*map(float, told.split()))
 
 
 @contextmanager
@@ -62,12 +74,11 @@ def files_of(revision: str, repository: Path = CHECKOUT) -> Iterator[Path]:
     if subprocess.run(known, stdout=subprocess.DEVNULL).returncode:
         raise UserError(f"{revision}: no commit of {repository}")
     with tempfile.TemporaryDirectory() as folder:
-        command = ["git", "-C", str(repository), "archive", "--format=tar", revision]
-        with (
-            subprocess.Popen(command, stdout=subprocess.PIPE) as process,
-            tarfile.open(fileobj=process.stdout, mode="r|") as archive,
-        ):
-            archive.extractall(folder, filter="data")
-        if process.returncode:
+        packed, files = Path(folder) / "files.tar", Path(folder) / "files"
+        command = ["git", "-C", str(repository), "archive", "--format=tar", f"--output={packed}", revision]
+        if subprocess.run(command).returncode:
             raise UserError(f"{revision}: git archive failed")
-        yield Path(folder)
+        with tarfile.open(packed) as archive:
+            archive.extractall(files)
+        packed.unlink()
+        yield files

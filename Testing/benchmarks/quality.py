@@ -23,7 +23,6 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from Testing.benchmarks.peak_memory import PeakMemory
 from ThickToThinSRLib.acquisition import Acquisition, simulate
 from ThickToThinSRLib.consistency import measure
 from ThickToThinSRLib.enhance import enhance_volume
@@ -34,6 +33,7 @@ from ThickToThinSRLib.intensity import HU_WINDOW
 from ThickToThinSRLib.io.reading import read_input
 from ThickToThinSRLib.settings import Settings
 from ThickToThinSRLib.volume import Volume, slice_count
+from training.evaluation.cost import PeakMemory
 
 # Thickness and spacing in thin slices, and the true profile.
 PROTOCOLS = {
@@ -165,9 +165,10 @@ def measured(truth: Truth, protocols: list[str], methods: list[str]):
         thick = truth.thick(acquisition)
         count = slice_count(len(thick.voxels), acquisition.spacing, truth.step)
         for method in methods:
-            started, memory = time.monotonic(), PeakMemory()
-            found = estimate(method, thick, count, truth.step)
-            seconds, peak = time.monotonic() - started, memory.mebibytes()
+            started = time.monotonic()
+            with PeakMemory("cpu") as memory:
+                found = estimate(method, thick, count, truth.step)
+            seconds = time.monotonic() - started
             label = Path(method).stem if method.endswith(".safetensors") else method
             yield {
                 "scan": truth.name,
@@ -175,7 +176,7 @@ def measured(truth: Truth, protocols: list[str], methods: list[str]):
                 "method": label,
                 **row(truth, acquisition, thick, found),
                 "seconds": seconds,
-                "peak_mib": peak,
+                "peak_mib": memory.mib,
             }
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from Testing.shared_data import CHECKOUT
 from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.io.volume_files import read_volume, write_volume
 from ThickToThinSRLib.phantom import thorax
@@ -58,19 +59,10 @@ def jobs(methods: list[str], checkpoints: list[Path], device: str) -> list[list[
     return listed + [["--checkpoint", str(path), "--device", device] for path in checkpoints]
 
 
-def enhanced(thick: Path, thin: Path, job: list[str], *folder: Path) -> tuple[Use, str]:
+def enhanced(thick: Path, thin: Path, job: list[str], folder: Path = CHECKOUT) -> tuple[Use, str]:
     """What a run took, and its method."""
-    command = [
-        "-m",
-        "ThickToThinSRLib",
-        "enhance",
-        str(thick),
-        str(thin),
-        "--overwrite",
-        "--progress",
-        "none",
-    ]
-    use = use_of([*command, *job], *folder)
+    command = ["-m", "ThickToThinSRLib", "enhance", str(thick), str(thin), "--overwrite", "--progress"]
+    use = use_of([*command, "none", *job], folder)
     return use, json.loads(thin.with_name(f"{thin.name}.provenance.json").read_text())["method"]
 
 
@@ -131,7 +123,12 @@ def _parsed() -> argparse.Namespace:
     parser.add_argument("--slices", type=int, default=60, help="of the phantom (default: %(default)s)")
     parser.add_argument("--scan", type=Path, metavar="FILE", help="a volume file instead of the phantom")
     parser.add_argument("--against", metavar="REVISION", help="an older commit to compare with")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.slices < 4:
+        parser.error(
+            f"--slices {options.slices}: at least 4 are needed, since half of them are measured, too"
+        )
+    return options
 
 
 if __name__ == "__main__":

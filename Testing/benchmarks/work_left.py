@@ -31,8 +31,9 @@ class WorkLeft:
         self.expected = self.taken = 0.0
 
     def plan(self, methods: list[str], voxels: int) -> None:
-        """Add thin slices that each of the methods is to make."""
-        self.left.update({method: voxels for method in methods if method in COST})
+        """Add thin slices that each of the methods is to make; `+noise` costs next to nothing."""
+        names = {method.partition("+")[0] for method in methods}
+        self.left.update({name: voxels for name in names if name in COST})
 
     def seconds(self) -> float:
         """What the rest is expected to take."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -105,6 +107,12 @@ def test_estimates_must_be_of_the_same_scans_and_phases(scans, taught, tmp_path,
     other = [replace(scan, truth=scan.truth[:-1]) for scan in taught]
     with pytest.raises(UserError, match="CT0: the teacher's estimates have another size"):
         pack(scans, tmp_path / "data.zip", 50.0, taught=other)
+    other = [replace(scan, truth=scan.truth + np.int16(4)) for scan in taught]
+    with pytest.raises(UserError, match="CT0: the teacher's estimates are of another scan"):
+        pack(scans, tmp_path / "data.zip", 50.0, taught=other)
+    other = [replace(scan, teacher={2: scan.teacher[2][:-5]}) for scan in taught]
+    with pytest.raises(UserError, match="CT0: the teacher's estimate of phase 2 has another size"):
+        pack(scans, tmp_path / "data.zip", 50.0, taught=other)
     for scan in scans:
         np.savez(tmp_path / f"{scan.name}.npz", voxels=scan.voxels, spacing=np.array(scan.spacing))
     arguments = [
@@ -128,6 +136,37 @@ def test_a_size_too_small_for_all_scans_is_refused(scans, tmp_path):
     with pytest.raises(UserError, match="allow more --mebibytes or give fewer scans"):
         pack(scans, tmp_path / "data.zip", 0.2)
     assert not (tmp_path / "data.zip").exists()
+
+
+def test_scans_need_names_of_their_own(scans, tmp_path):
+    with pytest.raises(UserError, match="no scan: one scan or more is needed"):
+        pack([], tmp_path / "data.zip", 50.0)
+    with pytest.raises(UserError, match=r"CT0, CT0: .* each of its own name"):
+        pack([scans[0], scans[0]], tmp_path / "data.zip", 50.0)
+
+
+def test_a_file_without_estimates_of_an_earlier_version_is_read(scans, tmp_path):
+    pack(scans, tmp_path / "data.zip", 50.0)
+    with zipfile.ZipFile(tmp_path / "data.zip") as file:
+        parts = {name: file.read(name) for name in file.namelist()}
+    index = json.loads(parts["index.json"])
+    for facts in index["scans"]:
+        del facts["phases"], facts["factor"]
+    with zipfile.ZipFile(tmp_path / "earlier.zip", "w") as file:
+        for name, content in {**parts, "index.json": json.dumps(index)}.items():
+            file.writestr(name, content)
+    unpack(tmp_path / "earlier.zip", tmp_path / "data")
+    found = open_scans(tmp_path / "data", {}, [])[0]
+    assert np.abs(found.truth.astype(int) - np.rint(scans[0].voxels)).max() <= 2
+
+
+@pytest.mark.parametrize("index", ["[]", '{"step": 4, "scans": [{"name": "CT0", "phases": 5}]}'])
+def test_a_wrong_index_is_refused(tmp_path, index):
+    with zipfile.ZipFile(tmp_path / "data.zip", "w") as file:
+        file.writestr("index.json", index)
+        file.writestr("CT0.xz", b"")
+    with pytest.raises(UserError, match=r"damaged, or not written by training\.pack"):
+        unpack(tmp_path / "data.zip", tmp_path / "data")
 
 
 def test_a_damaged_file_is_refused(tmp_path):

@@ -57,10 +57,13 @@ def test_an_older_commit_runs_with_its_own_code_and_leaves_nothing(repository, t
 
 
 def test_a_process_is_measured_and_a_failure_is_named(tmp_path):
-    use = use_of(["-c", "import time; x = bytes(80 << 20); time.sleep(0.5)"], tmp_path)
+    use = use_of(["-c", "import time; x = b'1' * (80 << 20); time.sleep(0.5)"], tmp_path)
     assert use.seconds > 0.5
     assert use.processor < use.seconds
     assert use.peak > 80
+    held = bytearray(300 << 20)  # memory of this process is not counted
+    assert use_of(["-c", "pass"], tmp_path).peak < 80
+    assert len(held)
     with pytest.raises(UserError, match="failed in"):
         use_of(["-c", "raise SystemExit(3)"], tmp_path)
 

@@ -145,6 +145,18 @@ def test_bone_is_told_by_its_hu_and_by_what_is_near():
     assert features.at(2, thick[0])[uncertainty.LEVEL + 1, 10, 10] == pytest.approx(900 / 500)
 
 
+@pytest.mark.parametrize("step", [0.6, 0.7, 0.8])
+def test_bone_a_slice_away_does_not_count_and_metal_is_bright(step):
+    thick = np.full((7, 32, 32), 40, np.float32)
+    thick[[2, 4]] = 40_000
+    features = uncertainty.ErrorFeatures(thick, Acquisition(5 * step, 5 * step), 31, step)
+    for index in (15, 5, 25):  # at thick slices 3, 1 and 5
+        hu = uncertainty.LEVEL_UNIT * features.at(index, thick[index // 5])[uncertainty.LEVEL + 1]
+        assert hu == pytest.approx(40)
+    near = uncertainty.LEVEL_UNIT * features.at(16, thick[3])[uncertainty.LEVEL + 1]
+    assert near == pytest.approx(1200)
+
+
 def test_every_batch_of_the_fit_holds_rare_bone():
     features = np.zeros((uncertainty.FEATURES, 10_000), np.float32)
     features[uncertainty.LEVEL, :20] = 400 / uncertainty.LEVEL_UNIT

@@ -29,7 +29,8 @@ class Conv3d(nn.Conv3d):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, inputs, D, H, W) -> (B, outputs, D, H, W)."""
         batch, channels, depth, height, width = x.shape
-        if x.device.type != "cpu" or batch > 1 or channels * depth * height > _SLOW_UP_TO:
+        slow = batch == 1 and channels * depth * height <= _SLOW_UP_TO
+        if not slow or x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
             return super().forward(x)
         half = (width + 1) // 2
         padded = F.pad(x, (1, 1 + width % 2))

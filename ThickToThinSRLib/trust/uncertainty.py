@@ -66,7 +66,7 @@ class ErrorFeatures:
         for index in range(count):
             level = halved(planes[0])
             self.slopes.append(_smooth(_slope(level)))
-            self.brightest.append(maximum_filter(np.rint(level).astype(np.int16), _AROUND))
+            self.brightest.append(maximum_filter(np.rint(level.clip(*_LEVELS)).astype(np.int16), _AROUND))
             if index + 1 < count:
                 gaps.append(_smooth(halved(np.abs(planes[1] - planes[0]))))
             if index + 2 < count:
@@ -107,7 +107,8 @@ class ErrorFeatures:
         features[5] = 4 * self.distance[index] - 1
         features[6:LEVEL] = self.constant[:, None, None]
         features[LEVEL] = _smooth(halved(plane))
-        around = np.flatnonzero(self.to_thin[index])
+        # Rounding leaves traces of other slices in the weights.
+        around = np.flatnonzero(self.to_thin[index] > 1e-5)
         np.maximum.reduce([self.brightest[slice_] for slice_ in around], out=features[LEVEL + 1])
         features[LEVEL:] = np.clip(features[LEVEL:], *_LEVELS) / LEVEL_UNIT
         return features
