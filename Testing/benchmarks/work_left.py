@@ -8,15 +8,15 @@ from collections import Counter
 
 from training.evaluation.progress import in_words
 
-# Seconds a million thin voxels, two cores (docs/results.md); what counts is how they compare.
+# Seconds a million thin voxels, two cores, on parts of lungs; what counts is how they compare.
 COST = {
     "interpolation": 0.1,
     "consistent": 0.2,
     "universal": 3.8,
     "sr4zct": 5.8,
     "tvsrn": 22.0,
-    "resvox": 54.0,
-    "mpunet": 16.0,
+    "resvox": 9.0,
+    "mpunet": 6.0,
     "saint": 57.0,
     "cthnet": 27.0,
     "davsr": 5.4,
