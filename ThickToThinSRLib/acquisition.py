@@ -12,15 +12,20 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.optimize import brentq
 from scipy.special import erf
 
 from .errors import UserError
 from .volume import Volume, cast, slice_count, through_plane_axis
 
 PROFILES = ("box", "gaussian", "trapezoid")
-# Half the support of each profile, in slice thicknesses. The Gaussian is cut off at three standard
-# deviations; the trapezoid is a box of width t convolved with a box of width t / 2.
-_HALF_WIDTHS = {"box": 0.5, "gaussian": 3.0 / (2.0 * math.sqrt(2.0 * math.log(2.0))), "trapezoid": 0.75}
+# A Gaussian is cut off at this many standard deviations. Of its own width at half maximum it has the share
+# below as its standard deviation.
+_CUTOFF = 3.0
+LARGEST_ROUNDING = 1 / (2.0 * math.sqrt(2.0 * math.log(2.0)))
+# Half the support of each profile, in slice thicknesses. The trapezoid is a box of width t convolved with a
+# box of width t / 2.
+_HALF_WIDTHS = {"box": 0.5, "gaussian": _CUTOFF * LARGEST_ROUNDING, "trapezoid": 0.75}
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,9 @@ class Acquisition:
     profile : {"box", "gaussian", "trapezoid"}
         If unknown, assume a box: assuming a Gaussian where the true profile is a box costs far more accuracy
         than the opposite error.
+    rounding : float
+        Standard deviation, in slice thicknesses, of the Gaussian that a box is rounded off with: from 0, a
+        box, to about 0.42, a Gaussian. The full width at half maximum stays as it is.
 
     Raises
     ------
@@ -46,6 +54,7 @@ class Acquisition:
     thickness: float
     spacing: float
     profile: str = "box"
+    rounding: float = 0.0
 
     def __post_init__(self):
         for name in ("thickness", "spacing"):
@@ -54,11 +63,20 @@ class Acquisition:
                 raise UserError(f"the slice {name} must be a positive number of mm, not {value}")
         if self.profile not in PROFILES:
             raise UserError(f"the slice profile must be one of {', '.join(PROFILES)}, not {self.profile!r}")
+        if not 0 <= self.rounding <= (LARGEST_ROUNDING if self.profile == "box" else 0):
+            raise UserError(f"a {self.profile} cannot be rounded off by {self.rounding} of its width")
 
     @property
     def overlap(self) -> float:
         """Overlap of neighbouring slices in mm; negative where there is a gap."""
         return self.thickness - self.spacing
+
+    @property
+    def half_support(self) -> float:
+        """Half the length along which the profile is not zero, in slice thicknesses."""
+        if self.rounding:
+            return 0.5 * box_share(self.rounding) + _CUTOFF * self.rounding
+        return _HALF_WIDTHS[self.profile]
 
     def matrix(self, thick_slices: int, thin_slices: int, target_spacing: float) -> np.ndarray:
         """:func:`sampling_matrix` of this acquisition for contiguous thin slices."""
@@ -66,7 +84,7 @@ class Acquisition:
 
     def inside(self, thick_slices: int, thin_slices: int, target_spacing: float) -> np.ndarray:
         """Mask of the thick slices whose whole profile lies inside the thin volume: bool (thick_slices,)."""
-        half_width = _HALF_WIDTHS[self.profile] * self.thickness
+        half_width = self.half_support * self.thickness
         centres = np.arange(thick_slices) * self.spacing
         tolerance = 1e-6 * self.spacing
         first, last = -target_spacing / 2 - tolerance, (thin_slices - 0.5) * target_spacing + tolerance
@@ -114,7 +132,7 @@ def sampling_matrix(
     width = effective_thickness(acquisition.thickness, target_spacing, thin_thickness)
     centres = np.arange(thick_slices) * acquisition.spacing
     edges = first_thin + (np.arange(thin_slices + 1) - 0.5) * target_spacing
-    weights = np.diff(_cumulative(edges[None, :] - centres[:, None], width, acquisition.profile), axis=1)
+    weights = np.diff(cumulative(edges[None, :] - centres[:, None], width, acquisition), axis=1)
     totals = weights.sum(axis=1, keepdims=True)
     if thick_slices and not (totals > 1e-9).all():
         outside = int(np.argmin(totals))
@@ -146,13 +164,27 @@ def effective_thickness(thickness: float, target_spacing: float, thin_thickness:
     return math.sqrt(max(thickness**2 - thin_thickness**2, 0.0) + target_spacing**2)
 
 
-def _cumulative(z: np.ndarray, width: float, profile: str) -> np.ndarray:
+def box_share(rounding: float) -> float:
+    """Width of the box that, rounded off by `rounding`, has a full width at half maximum of 1."""
+    if rounding < 0.12:  # the edges do not reach the middle
+        return 1.0
+    scale = math.sqrt(2.0) * rounding
+
+    def excess(width: float) -> float:
+        edge = erf((0.5 + width / 2) / scale) - erf((0.5 - width / 2) / scale)
+        return float(edge - erf(width / 2 / scale))
+
+    return brentq(excess, 1e-3, 1.0) if excess(1e-3) < 0 else 0.0
+
+
+def cumulative(z: np.ndarray, width: float, acquisition: Acquisition) -> np.ndarray:
     """Integral of the profile with full width at half maximum `width` from minus infinity to `z`, mm."""
-    if profile == "box":
+    if acquisition.rounding:
+        return _rounded(z, width * box_share(acquisition.rounding), width * acquisition.rounding)
+    if acquisition.profile == "box":
         return np.clip(z / width + 0.5, 0.0, 1.0)
-    if profile == "gaussian":
-        cutoff = _HALF_WIDTHS["gaussian"] * width
-        return 0.5 * (1.0 + erf(np.clip(z, -cutoff, cutoff) * (2.0 * math.sqrt(math.log(2.0)) / width)))
+    if acquisition.profile == "gaussian":
+        return _gaussian(z, LARGEST_ROUNDING * width)
     ramp = width / 4
 
     def box_integral(x):
@@ -160,6 +192,25 @@ def _cumulative(z: np.ndarray, width: float, profile: str) -> np.ndarray:
         return (inside + width / 2) ** 2 / (2 * width) + np.maximum(x - width / 2, 0.0)
 
     return (box_integral(z + ramp) - box_integral(z - ramp)) / (2 * ramp)
+
+
+def _gaussian(z: np.ndarray, deviation: float) -> np.ndarray:
+    limit = _CUTOFF * deviation
+    return 0.5 * (1.0 + erf(np.clip(z, -limit, limit) / (math.sqrt(2.0) * deviation)))
+
+
+def _rounded(z: np.ndarray, width: float, deviation: float) -> np.ndarray:
+    """Integral of a box of `width`, convolved with a Gaussian."""
+    if width < 1e-2 * deviation:
+        return _gaussian(z, deviation)
+    limit = width / 2 + _CUTOFF * deviation
+    z = np.clip(z, -limit, limit)
+
+    def ramp(x: np.ndarray) -> np.ndarray:
+        bell = np.exp(-np.square(x / deviation) / 2) / math.sqrt(2 * math.pi)
+        return x * 0.5 * (1.0 + erf(x / (math.sqrt(2.0) * deviation))) + deviation * bell
+
+    return (ramp(z + width / 2) - ramp(z - width / 2)) / width
 
 
 def simulate(

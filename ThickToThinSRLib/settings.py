@@ -25,6 +25,7 @@ NIFTI_FORMS = ("sform", "qform")
 PLANES = ("both", "coronal", "sagittal")
 ADAPTED_NETWORKS = ("unet", "msd")
 NOISES = ("keep", "restore")
+SLICE_PROFILES = ("auto", "box", "trapezoid", "gaussian")
 _ON_OFF = {"on": True, "off": False}
 
 
@@ -138,6 +139,13 @@ class Settings:
         group="input",
         parse=_thickness,
         metavar="MM",
+    )
+    profile: str = _option(
+        "auto",
+        help="profile of the slices along the through-plane axis; auto: a box, rounded off as far as the "
+        "noise of neighbouring slices says (default)",
+        group="input",
+        choices=SLICE_PROFILES,
     )
     axis: int | None = _option(
         help="through-plane axis: 0 = i, 1 = j, 2 = k (default: the one whose spacing differs from the "

@@ -1,15 +1,16 @@
 """How good the methods are on thin CT made thick: ``python -m Testing.benchmarks.quality THIN [THIN ...]``.
 
 Every protocol simulates thick slices (rounded to whole HU) with its true profile; every method is told the
-thickness and nothing else (a box is assumed). Prints a Markdown table for each scan and, with --csv, a row
+thickness and nothing else. Prints a Markdown table for each scan and, with --csv, a row
 for each scan, protocol and method:
 
 ``body``, ``lung`` PSNR over 3072 HU, window [-1024, 2048], the five slices at either end left out; ``ssim``
 of every eighth slice; ``coronal``, ``sagittal`` mean PSNR and SSIM of every eighth plane through the body;
 ``groups`` PSNR by distance from the nearest thick slice (Match / Near / Far for 5 to 1 mm), inside the body;
 ``bias_lung``, ``bias_soft`` HU, in regions of the smoothed truth (lung under -600 HU, soft tissue 0 to 100
-HU); ``laa950`` estimate minus truth, percent of the lung; ``c_mean``, ``c_worst``, ``c_999`` consistency,
-HU; ``seconds``, and ``peak_mib``, the memory at its peak beyond that of the thick slices.
+HU); ``laa950`` estimate minus truth, percent of the lung; ``c_mean``, ``c_worst``, ``c_999`` consistency
+with the true profile, HU; ``seconds``, and ``peak_mib``, the memory at its peak beyond that of the thick
+slices.
 """
 
 from __future__ import annotations
@@ -147,8 +148,7 @@ def row(truth: Truth, acquisition: Acquisition, thick: Volume, found: np.ndarray
     if lung.any():
         share = [densitometry(voxels, lung)["laa950_percent"] for voxels in (found, true)]
         result["laa950"] = share[0] - share[1]
-    assumed = Acquisition(acquisition.thickness, acquisition.spacing)
-    agreement = measure(found, thick.voxels, assumed, truth.step)
+    agreement = measure(found, thick.voxels, acquisition, truth.step)
     result |= {
         "c_mean": agreement.mean,
         "c_worst": agreement.worst_slice,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ThickToThinSRLib.acquisition import Acquisition, sampling_matrix, simulate
+from ThickToThinSRLib.acquisition import LARGEST_ROUNDING, Acquisition, sampling_matrix, simulate
 from ThickToThinSRLib.errors import UserError
 from ThickToThinSRLib.volume import Volume
 
@@ -47,6 +47,30 @@ def test_the_three_profiles_have_the_variance_that_theory_gives_them():
     for profile, variance in variances.items():
         row = sampling_matrix(Acquisition(thickness, 20.0, profile), 3, 4001, step)[1]
         assert np.isclose(row @ place**2, variance, rtol=1e-3)
+
+
+@pytest.mark.parametrize("rounding", [0.05, 0.15, 0.25, 0.35, LARGEST_ROUNDING])
+def test_a_box_that_is_rounded_off_keeps_its_width_and_lies_between_box_and_gaussian(rounding):
+    step, thickness = 0.01, 4.0
+    place = (np.arange(4001) - 2000) * step
+    row = sampling_matrix(Acquisition(thickness, 20.0, rounding=rounding), 3, 4001, step)[1]
+    assert row.sum() == pytest.approx(1)
+    assert abs(width_at_half_maximum(row, step) - thickness) < 3 * step
+    ends = {
+        profile: sampling_matrix(Acquisition(thickness, 20.0, profile), 3, 4001, step)[1] @ place**2
+        for profile in ("box", "gaussian")
+    }
+    assert ends["box"] < row @ place**2 <= ends["gaussian"] * (1 + 1e-3)
+    outside = np.abs(place) > Acquisition(thickness, 20.0, rounding=rounding).half_support * thickness + step
+    assert row[outside].max() < 1e-12
+
+
+def test_the_most_rounding_makes_a_gaussian():
+    matrices = [
+        sampling_matrix(acquisition, 3, 41, 0.5)
+        for acquisition in (Acquisition(4, 10, "gaussian"), Acquisition(4, 10, rounding=LARGEST_ROUNDING))
+    ]
+    assert np.allclose(*matrices, atol=1e-3)
 
 
 def test_thin_slices_of_their_own_thickness_give_thick_ones_of_the_asked_variance():

@@ -86,7 +86,7 @@ class ThickToThinSRLogic(ScriptedLoadableModuleLogic):
         :param onFinished: called with (outputNode, None) or (None, error) at the end of a background run.
         :param options: the fields of ThickToThinSRLib.settings.Settings: method, checkpoint, spacing (1 mm by
             default), thickness, device, precision, tiling, consistency, minutes, epochs, planes, network,
-            noise, noise_seed.
+            noise, noise_seed, profile.
         :return: the output node.
         :raises UserError, Cancelled, WorkerFailed: the scene is not changed.
         """

@@ -14,6 +14,7 @@ from ThickToThinSRLib.settings import (
     NOISES,
     PLANES,
     PRECISIONS,
+    SLICE_PROFILES,
     TILINGS,
 )
 
@@ -43,6 +44,7 @@ class ThickToThinSRParameterNode:
     planes: Annotated[str, Choice([METHOD_DEFAULT, *PLANES])] = METHOD_DEFAULT
     network: Annotated[str, Choice([METHOD_DEFAULT, *ADAPTED_NETWORKS])] = METHOD_DEFAULT
     uncertainty: bool = False
+    profile: Annotated[str, Choice(list(SLICE_PROFILES))] = SLICE_PROFILES[0]
     noise: Annotated[str, Choice(list(NOISES))] = NOISES[0]
     noiseSeed: Annotated[int, WithinRange(0, 999999)] = 0
     allFrames: bool = False
@@ -62,6 +64,7 @@ def choices(parameters, needsNetwork):
         "spacing": parameters.spacing,
         "thickness": parameters.thickness or None,
         "device": parameters.device,
+        "profile": parameters.profile,
         "noise": parameters.noise,
         "noise_seed": parameters.noiseSeed,
     }

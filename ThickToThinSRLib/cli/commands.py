@@ -159,10 +159,11 @@ def simulate(options, reporter, monitor) -> None:
 def metrics(options, reporter, monitor) -> None:
     """Print how a result differs from the truth."""
     from ..evaluation.metrics import format_report, report
+    from ..inspection.slice_profile import with_rounding
 
     thick = None if options.thick is None else _read(options.thick, options, monitor)
     reference, estimate = (_read(path, options, monitor) for path in (options.reference, options.estimate))
-    measured = report(reference, estimate, thick, options.official)
+    measured = report(reference, estimate, thick, options.official, with_rounding)
     print(json.dumps(measured, indent=2) if options.json else format_report(measured))
 
 

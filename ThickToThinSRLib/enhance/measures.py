@@ -40,7 +40,7 @@ def add_noise(thin: Volume, plan: Plan, monitor: Monitor) -> dict | None:
     request = plan.request
     restored = restore_noise(
         *stacks(thin, plan),
-        request.acquisition,
+        request.profiled,
         request.target_spacing,
         request.settings.noise_seed,
         monitor,

@@ -178,6 +178,8 @@ def plan_facts(plan: Plan, settings: Settings, description: str) -> dict:
         "target_spacing_mm": request.target_spacing,
         "thickness_mm": request.acquisition.thickness,
         "thickness_from": plan.thickness.source,
+        "profile": request.profiled.profile,
+        "profile_rounding": request.profiled.rounding,
         "intensity": plan.scale,
         "tiling": settings.tiling if weights else None,
         "made_consistent": consistent if weights else None,

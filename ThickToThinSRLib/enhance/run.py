@@ -31,6 +31,7 @@ from ..trust.support import largest_unsupported
 from ..volume import Volume, cast
 from .measures import add_noise, pixel, stacks, write_expected_error
 from .plan import describe_input, plan_facts, plan_for
+from .profile import with_profile
 
 NOT_A_CHEST = (
     "this scan does not look like a chest; the weights that come with the program learned from chests"
@@ -168,13 +169,14 @@ def enhance_volume(
         monitor.warn(warning)
     if learned_from_chests(weights) and not is_chest(plan.hu, plan.request.axis):
         monitor.note(NOT_A_CHEST)
+    plan = with_profile(plan, monitor)
     thin = METHODS[plan.method].enhance(plan.hu, plan.request, monitor)
     expected = None if settings.uncertainty is None else write_expected_error(thin, plan, monitor)
     noise = add_noise(thin, plan, monitor) if settings.noise == "restore" else None
     slices, spacing = stacks(thin, plan), plan.request.target_spacing
     where = _where(monitor.facts.get("device", "cpu"))
-    difference = consistency.measure(*slices, plan.request.acquisition, spacing, where)
-    unsupported = largest_unsupported(*slices, plan.request.acquisition, spacing, pixel(thin, plan))
+    difference = consistency.measure(*slices, plan.request.profiled, spacing, where)
+    unsupported = largest_unsupported(*slices, plan.request.profiled, spacing, pixel(thin, plan))
     if plan.scale == "unit":
         thin = _to_unit_in_place(thin, volume.voxels.dtype)
     if difference is not None:

@@ -7,6 +7,7 @@ double precision, so that a volume of any length needs little additional memory.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -121,7 +122,11 @@ class _Slices:
 
 
 def report(
-    reference: Volume, estimate: Volume, thick: Volume | None = None, official: bool = False
+    reference: Volume,
+    estimate: Volume,
+    thick: Volume | None = None,
+    official: bool = False,
+    profiled: Callable[[Acquisition, np.ndarray], Acquisition] = lambda acquisition, _: acquisition,
 ) -> dict[str, object]:
     """Compare an estimate with its reference; the result can be written as JSON.
 
@@ -134,6 +139,10 @@ def report(
         from the thick slices.
     official : bool
         Add PSNR and SSIM by the protocol of the RPLHR-CT benchmark (Yu et al., MICCAI 2022).
+    profiled : callable
+        (acquisition, thick slices in HU) to the acquisition with the profile of these slices; by default a
+        box. :func:`~ThickToThinSRLib.inspection.slice_profile.with_rounding` reads it from their noise, as an
+        enhancement does.
 
     Returns
     -------
@@ -168,7 +177,10 @@ def report(
             {"distance_mm": distance, "slices": len(group), **_errors(errors[group])}
             for distance, group in distance_groups(*counts)
         ]
-        result["consistency"] = _consistency(b, thick, axis, reference.spacing[axis])
+        slices = _Slices(thick, axis, detect_intensity(thick.voxels), "hu")
+        spacing = thick.spacing[axis]
+        acquisition = profiled(Acquisition(thick.thickness or spacing, spacing), slices)
+        result["consistency"] = _consistency(b, slices, acquisition, reference.spacing[axis])
     if official:
         unit = [_Slices(v, axis, s, "unit") for v, s in zip((reference, estimate), scales, strict=True)]
         result["official"] = {"psnr": official_psnr(*unit), "ssim": official_ssim(*unit)}
@@ -200,14 +212,14 @@ def _lung(reference: Volume, intensity: str, axis: int, a: _Slices, b: _Slices) 
 
 
 def _consistency(
-    estimate: _Slices, thick: Volume, axis: int, target_spacing: float
+    estimate: _Slices, thick: _Slices, acquisition: Acquisition, target_spacing: float
 ) -> dict[str, object] | None:
-    """Consistency of the estimate with its input, for a box as thick as `thick` states, or as its spacing."""
-    spacing = thick.spacing[axis]
-    acquisition = Acquisition(thick.thickness or spacing, spacing)
-    slices = _Slices(thick, axis, detect_intensity(thick.voxels), "hu")
-    measured = measure(estimate, slices, acquisition, target_spacing)
-    return None if measured is None else {"thickness_mm": acquisition.thickness, **measured.as_dict()}
+    """Consistency of the estimate with its input."""
+    measured = measure(estimate, thick, acquisition, target_spacing)
+    if measured is None:
+        return None
+    stated = {"thickness_mm": acquisition.thickness, "profile_rounding": acquisition.rounding}
+    return {**stated, **measured.as_dict()}
 
 
 def check_same_grid(reference: Volume, estimate: Volume) -> None:
@@ -293,7 +305,11 @@ def format_report(measured: dict) -> str:
 def _consistency_line(consistency: dict | None) -> str:
     if consistency is None:
         return "not measurable: no thick slice has its whole profile inside the volume"
+    rounding = consistency["profile_rounding"]
+    profile = f"box of {consistency['thickness_mm']:g} mm"
+    if rounding:
+        profile += f", rounded off by {rounding:.2f} of it"
     return (
         f"mean |C| {consistency['mean']:.2f} HU, 99.9th percentile {consistency['percentile_99_9']:.2f} HU, "
-        f"worst slice {consistency['worst_slice']:.2f} HU (box of {consistency['thickness_mm']:g} mm)"
+        f"worst slice {consistency['worst_slice']:.2f} HU ({profile})"
     )

@@ -10,8 +10,8 @@ from .request import Request
 
 
 def enhance(volume: Volume, request: Request, monitor: Monitor) -> Volume:
-    """Interpolate consistently, assuming a box profile of the slice thickness."""
-    thick, acquisition = volume.slices_first(request.axis), request.acquisition
+    """Interpolate consistently."""
+    thick, acquisition = volume.slices_first(request.axis), request.profiled
     count = slice_count(len(thick), acquisition.spacing, request.target_spacing)
     solve = ConsistentInterpolation(acquisition, len(thick), count, request.target_spacing)
     thin = map_columns(solve, thick, count, "consistent interpolation", monitor)

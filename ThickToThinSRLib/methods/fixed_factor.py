@@ -91,7 +91,7 @@ def _finish(place: Place, request: Request, monitor: Monitor) -> None:
     spread = SliceMap(linear_matrix(slices, acquisition.spacing, count, target))
     project = None
     if request.settings.consistency:
-        project = ConsistencyProjection(acquisition, slices, count, target)
+        project = ConsistencyProjection(request.profiled, slices, count, target)
 
     def finish(band: slice) -> None:
         thin = volumes["thin"]

@@ -20,7 +20,7 @@ def project(place: Place, request: Request, monitor: Monitor) -> None:
     volumes = place.volumes
     count, rows, columns = volumes["thin"].shape
     slices = len(volumes["thick"])
-    solve = ConsistencyProjection(request.acquisition, slices, count, request.target_spacing)
+    solve = ConsistencyProjection(request.profiled, slices, count, request.target_spacing)
 
     def correct(band: slice) -> None:
         thin = volumes["thin"]

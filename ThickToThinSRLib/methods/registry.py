@@ -33,6 +33,8 @@ class Method:
         The architecture whose weights the method uses.
     untrained : tuple of str
         Architectures that the method can train from the start, without weights.
+    uses_profile : bool
+        Whether the result depends on the slice profile.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Method:
     code: str
     network: str | None = None
     untrained: tuple[str, ...] = ()
+    uses_profile: bool = True
 
     def enhance(self, volume: Volume, request: Request, monitor: Monitor) -> Volume:
         """Make the thin volume; see the module's docstring."""
@@ -66,6 +69,7 @@ METHODS: dict[str, Method] = {
             "interpolation",
             "cubic B-spline interpolation between the slices, for comparison; needs no weights",
             "interpolation",
+            uses_profile=False,
         ),
         Method(
             "consistent",

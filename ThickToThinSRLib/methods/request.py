@@ -20,7 +20,10 @@ class Request:
     target_spacing : float
         Slice spacing of the result, mm.
     acquisition : Acquisition
-        Thickness, spacing and profile of the thick slices.
+        Thickness and spacing of the thick slices, with the box profile that networks assume.
+    profiled : Acquisition, optional
+        The same with the profile that the slices have: what results are made consistent with. By default
+        `acquisition`.
     weights : Weights, optional
         For methods that run a network.
     settings : Settings
@@ -32,6 +35,11 @@ class Request:
     axis: int
     target_spacing: float
     acquisition: Acquisition
+    profiled: Acquisition | None = None
     weights: Weights | None = None
     settings: Settings = field(default_factory=Settings)
     tile: int | None = None
+
+    def __post_init__(self):
+        if self.profiled is None:
+            object.__setattr__(self, "profiled", self.acquisition)
