@@ -84,9 +84,10 @@ def test_where_nothing_can_be_said_a_box_is_taken(shape, thickness, spacing):
     assert with_rounding(Acquisition(thickness, spacing), slices).rounding == 0
 
 
-def test_scans_without_noise_or_without_tissue_are_taken_for_boxes():
+def test_scans_without_noise_without_tissue_or_of_one_repeated_slice_are_taken_for_boxes():
     without = thorax(spacing=(1.4, 1.4, 5.0)).voxels
-    for slices in (without, np.full((20, 160, 160), -1000, np.int16)):
+    same = np.random.default_rng(0).normal(40, 20, (1, 160, 160)).repeat(20, axis=0)
+    for slices in (without, same, np.full((20, 160, 160), -1000, np.int16)):
         assert with_rounding(Acquisition(5, 5), slices).rounding == 0
 
 

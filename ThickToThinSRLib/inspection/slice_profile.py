@@ -28,12 +28,14 @@ _MOST_SLICES = 32
 _THIN = 1.3
 # Slices this many thicknesses apart share no noise.
 _FAR = 2.0
+# Where more than this correlates at such a distance, too little is noise.
+_MOST_ANATOMY = 0.3
 # Slices this many thicknesses apart, at most, tell profiles apart.
 _NEAR = 1.1
 # Below this thickness in mm, the blur of the noise itself hides the profile.
 _THINNEST = 3.5
-# Less rounding than this is taken for none: boxes came out at up to 0.21 (docs/results.md), and to take a box
-# for a Gaussian costs more accuracy than the opposite.
+# Less rounding than this is taken for none: boxes and trapezoids came out at up to 0.22 (docs/results.md), and
+# to take a box for a Gaussian costs more accuracy than the opposite.
 _LEAST = 0.24
 _ROUNDINGS = np.linspace(0.0, LARGEST_ROUNDING, 33)
 
@@ -72,6 +74,8 @@ def measured_rounding(slices: np.ndarray, acquisition: Acquisition) -> float | N
     if found is None:
         return None
     *measured, anatomy = found
+    if anatomy > _MOST_ANATOMY:
+        return None
     roundings = []
     for one, distance in zip(measured, near, strict=True):
         shared = (one - anatomy) / (1 - anatomy)
