@@ -34,8 +34,8 @@ _MOST_ANATOMY = 0.3
 _NEAR = 1.1
 # Below this thickness in mm, the blur of the noise itself hides the profile.
 _THINNEST = 3.5
-# Less rounding than this is taken for none: boxes and trapezoids came out at up to 0.22 (docs/results.md), and
-# to take a box for a Gaussian costs more accuracy than the opposite.
+# Less rounding than this is taken for none: boxes and trapezoids came out at up to 0.22 (docs/results.md). To
+# take a box for a Gaussian costs more accuracy than the opposite.
 _LEAST = 0.24
 _ROUNDINGS = np.linspace(0.0, LARGEST_ROUNDING, 33)
 

@@ -11,18 +11,7 @@ from . import (
     sr4zct_unet,
     tvsrn_warm,
     universal,
-    universal_first,
 )
 
-_MODULES = (
-    universal,
-    universal_first,
-    sr4zct_unet,
-    tvsrn_warm,
-    cthnet_warm,
-    saint_warm,
-    resvox_warm,
-    mpunet_warm,
-    davsr_warm,
-)
+_MODULES = (universal, sr4zct_unet, tvsrn_warm, cthnet_warm, saint_warm, resvox_warm, mpunet_warm, davsr_warm)
 RECIPES = {module.RECIPE.name: module.RECIPE for module in _MODULES}
