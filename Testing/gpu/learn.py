@@ -18,7 +18,7 @@ from training.pack import unpack
 
 from .report import Report
 
-RECIPE_OF = {"tvsrn": "tvsrn_warm", "cthnet": "cthnet_warm", "universal": "universal"}
+RECIPE_OF = {"tvsrn": "tvsrn_warm", "cthnet": "cthnet_warm", "universal": "universal_first"}
 _SAVE_SECONDS, _READ_EVERY = 30.0, 20
 _LARGEST_GRADIENT = 1.0
 # Of a file. Larger weights are cut into parts, to be joined by `cat FILE.1 FILE.2 > FILE`.

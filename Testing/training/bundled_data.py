@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 
+from ThickToThinSRLib.acquisition import Acquisition
 from ThickToThinSRLib.io.volume_files import write_volume
 from ThickToThinSRLib.volume import Volume
+from ThickToThinSRLib.weights.bundled import bundled_for
+from training.bundled.taught import NAMES, TEACHER, TaughtBlock
 
 FACTOR = 5
 
@@ -40,3 +44,15 @@ def write_distilled_scan(folder: Path, truth: np.ndarray | None = None, error: i
     facts = {"name": folder.name, "factor": FACTOR, "phases": phases, "spacing": 1.0}
     (folder / "scan.json").write_text(json.dumps(facts))
     return truth
+
+
+def write_taught_blocks(folder: Path, count: int = 2) -> None:
+    """Blocks as ``training.bundled.taught_blocks`` writes them: 13 slices of 5 mm, 61 of 1 mm."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(bundled_for("universal").path, folder / TEACHER)
+    (folder / NAMES).write_text(json.dumps(["lidc_a"]))
+    for number in range(count):
+        truth = noise_and_blocks((14, 18, 18), seed=number)[:65].astype(np.float32)
+        thick = truth.reshape(13, 5, 144, 144).mean(axis=1)
+        thin = truth[2:63]
+        TaughtBlock(thick, thin, thin, Acquisition(5, 5), 1.0, 0.7).save(folder / f"block_{number:04}.npz")

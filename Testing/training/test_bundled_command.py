@@ -26,7 +26,7 @@ def scans(tmp_path_factory):
 
 
 def train(run, scans, *options):
-    recipe = ["universal", str(run), "--data", str(scans), "--steps", "2", "--settling", "1"]
+    recipe = ["universal_first", str(run), "--data", str(scans), "--steps", "2", "--settling", "1"]
     return process("-m", "training.bundled", *recipe, "--precision", "float32", *options, timeout=300)
 
 
@@ -35,15 +35,15 @@ def test_an_interrupted_run_ends_in_the_weights_of_an_uninterrupted_one(scans, t
     assert whole.returncode == 0, whole.stderr
     # Who draws the batches makes no difference either.
     assert train(tmp_path / "parts", scans, "--stop", "1", "--workers", "1").returncode == 0
-    assert not (tmp_path / "parts" / "universal.safetensors").exists()
+    assert not (tmp_path / "parts" / "universal_first.safetensors").exists()
     assert train(tmp_path / "parts", scans).returncode == 0
-    one, other = (load_file(tmp_path / run / "universal.safetensors") for run in ("whole", "parts"))
+    one, other = (load_file(tmp_path / run / "universal_first.safetensors") for run in ("whole", "parts"))
     assert one.keys() == other.keys()
     assert all(torch.equal(one[key], other[key]) for key in one)
     # The file is one that `enhance` takes.
-    path = tmp_path / "whole" / "universal.safetensors"
+    path = tmp_path / "whole" / "universal_first.safetensors"
     recipe = Weights.open(path).card["recipe"]
-    assert (recipe["command"], recipe["steps"]) == ("python -m training.bundled universal", 2)
+    assert (recipe["command"], recipe["steps"]) == ("python -m training.bundled universal_first", 2)
     thick = Volume(np.zeros((4, 16, 16), np.int16), (0.7, 0.7, 5.0), (0, 0, 0), np.eye(3))
     assert len(enhance_volume(thick, Settings(checkpoint=path))[0].voxels) == 16
 
@@ -67,7 +67,16 @@ def test_mistakes_are_refused_before_the_run_exists(scans, tmp_path, capfd, monk
     from training.bundled.__main__ import main
     from training.command import run
 
-    command = ["universal", str(tmp_path / "run"), "--data", str(scans), "--steps", "4", "--settling", "2"]
+    command = [
+        "universal_first",
+        str(tmp_path / "run"),
+        "--data",
+        str(scans),
+        "--steps",
+        "4",
+        "--settling",
+        "2",
+    ]
     monkeypatch.setattr(sys, "argv", ["training.bundled", *command, *options])
     assert run(main) == 2
     error = capfd.readouterr().err

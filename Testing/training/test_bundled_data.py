@@ -102,7 +102,7 @@ def test_thick_slices_are_interpolated_for_in_plane_use_and_thin_ones_stay(tmp_p
 def test_universal_uses_overlapping_slices_in_plane_only(tmp_path):
     write_thin_scan(tmp_path / "chest_2mm_every_1mm.nii.gz", (2, 2, 2))
     write_thin_scan(tmp_path / "chest_1mm.nii.gz", (2, 2, 2))
-    source = RECIPES["universal"].source(tmp_path, [])
+    source = RECIPES["universal_first"].source(tmp_path, [])
     assert source.names == ["chest_1mm", "chest_2mm_every_1mm"]
     assert [scan.in_plane_only for scan in source.scans] == [False, True]
     assert [scan.weight for scan in source.scans] == [1.0, 0.4]
@@ -145,7 +145,7 @@ def test_acquisitions_of_sr4zct_lie_in_the_ranges_of_its_card():
 
 def test_a_batch_of_universal_has_the_layout_that_the_network_reads(tmp_path):
     write_thin_scan(tmp_path / "chest.nii.gz")
-    source = RECIPES["universal"].source(tmp_path, [])
+    source = RECIPES["universal_first"].source(tmp_path, [])
     batch = source.batch(np.random.default_rng(0), 0, False)
     assert batch["channels"].shape == (8, 10, CROP, CROP)
     assert batch["correction"].shape[2:] == (CROP, CROP)

@@ -19,7 +19,7 @@ from training.bundled.recipe import Objective
 from training.bundled.recipes import RECIPES
 from training.bundled.trainer import RunOptions, begin, drawn_batches, train, update_mean
 
-from .bundled_data import write_distilled_scan, write_thin_scan
+from .bundled_data import write_distilled_scan, write_taught_blocks, write_thin_scan
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 MODELS = Path(__file__).parents[2] / "Resources" / "Models"
@@ -31,16 +31,16 @@ STEPS, SETTLING = 4, 2
 def sources(tmp_path_factory):
     """Each recipe's source on tiny data."""
     monkeypatch = pytest.MonkeyPatch()
-    monkeypatch.setattr("training.bundled.recipes.universal.BATCH", 2)
+    monkeypatch.setattr("training.bundled.recipes.universal_first.BATCH", 2)
     monkeypatch.setattr("training.bundled.recipes.cthnet_warm._CROPS_FOR_START", 1)
-    scans, distilled = (tmp_path_factory.mktemp(kind) for kind in ("scans", "distilled"))
+    scans, distilled, blocks = (tmp_path_factory.mktemp(kind) for kind in ("scans", "distilled", "blocks"))
     write_thin_scan(scans / "lidc_thin.nii.gz", (16, 24, 24))
     write_thin_scan(scans / "phantom_2p5mm.nii.gz", (4, 24, 24), spacing=2.5)
     write_distilled_scan(distilled / "lidc_a", error=3)
-    yield {
-        name: recipe.source(distilled if name.endswith("_warm") else scans, [])
-        for name, recipe in RECIPES.items()
-    }
+    write_taught_blocks(blocks)
+    folders = {name: distilled if name.endswith("_warm") else scans for name in RECIPES}
+    folders["universal"] = blocks
+    yield {name: recipe.source(folders[name], []) for name, recipe in RECIPES.items()}
     monkeypatch.undo()
 
 
@@ -66,7 +66,7 @@ def plain_recipe(**changes):
         return Objective(loss, torch.tensor(2.0), torch.tensor(1.0))
 
     base = replace(
-        RECIPES["universal"], network="mpunet", arguments={"features": 4}, objective=objective, steps=6,
+        RECIPES["universal_first"], network="mpunet", arguments={"features": 4}, objective=objective, steps=6,
         settling=2, rate=0.1, start=lambda network, source: None,
     )  # fmt: skip
     return replace(base, **changes)
@@ -89,7 +89,7 @@ def test_a_step_of_every_recipe_moves_the_weights(sources, tmp_path, name):
 
 
 # AdamW, AdamW on planes, Muon for matrices, Muon for kernels; the rest differ in network and crops only.
-@pytest.mark.parametrize("name", ["universal", "sr4zct_unet", "tvsrn_warm", "mpunet_warm"])
+@pytest.mark.parametrize("name", ["universal", "universal_first", "sr4zct_unet", "tvsrn_warm", "mpunet_warm"])
 def test_an_interrupted_run_ends_in_the_same_bits(sources, tmp_path, name):
     recipe, source = short(name), sources[name]
     whole = train(recipe, source, tmp_path / "whole.pt", RunOptions())
@@ -222,14 +222,15 @@ def test_a_recipes_card_is_that_of_the_shipped_weights(name):
         assert recipe.card[key] == shipped[key]
     assert (recipe.network, recipe.arguments) == (weights.network, weights.arguments)
     assert recipe.rate == shipped["recipe"]["rate"]
-    assert shipped["version"] == ("1.1" if name in ("universal", "saint_warm", "cthnet_warm") else "1.0")
+    versions = {"universal": "1.2", "saint_warm": "1.1", "cthnet_warm": "1.1"}
+    assert shipped["version"] == versions.get(name, "1.0")
 
 
 # ---- losses and learning rates -----------------------------------------------------------------------------
 
 
 def test_universal_learns_absolute_errors_first_and_weighted_squares_in_the_end(sources):
-    recipe, source = RECIPES["universal"], sources["universal"]
+    recipe, source = RECIPES["universal_first"], sources["universal_first"]
     network = begin(recipe, source, 0).network
     batch = source.batch(np.random.default_rng(0), 0, False)
     from ThickToThinSRLib.methods.universal.pairs import errors
@@ -268,9 +269,10 @@ def test_a_learning_rate_rises_stays_level_and_falls_to_a_hundredth(fall):
 
 
 def test_each_recipe_falls_over_its_own_last_steps():
-    begins = {name: RECIPES[name].settled_from / RECIPES[name].steps for name in ("universal", "sr4zct_unet")}
-    assert begins == {"universal": 14_500 / 18_000, "sr4zct_unet": 0.6}
-    assert all(0.5 < recipe.settled_from / recipe.steps < 0.9 for recipe in RECIPES.values())
+    begins = {name: recipe.settled_from / recipe.steps for name, recipe in RECIPES.items()}
+    assert begins.pop("universal") == 0, "it goes on from trained weights"
+    assert (begins["universal_first"], begins["sr4zct_unet"]) == (14_500 / 18_000, 0.6)
+    assert all(0.5 < begin < 0.9 for begin in begins.values())
     longer = replace(RECIPES["sr4zct_unet"], steps=20_000)
     assert longer.settled_from == 12_000
     rates = {
@@ -278,5 +280,5 @@ def test_each_recipe_falls_over_its_own_last_steps():
         for name, recipe in RECIPES.items()
     }
     assert rates["sr4zct_unet"] == [pytest.approx(0.01 + 0.99 * 6000 / 7200), pytest.approx(0.01, abs=2e-4)]
-    assert rates["universal"] == [1.0, pytest.approx(0.01, abs=1e-4)]
+    assert rates["universal_first"] == [1.0, pytest.approx(0.01, abs=1e-4)]
     assert rates["tvsrn_warm"][0] == 1.0

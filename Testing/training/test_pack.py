@@ -46,7 +46,7 @@ def test_a_packed_file_keeps_to_its_size_and_states_what_it_changed(scans, tmp_p
 def test_recipes_read_what_unpack_writes(scans, tmp_path):
     pack(scans, tmp_path / "data.zip", 50.0)
     assert unpack(tmp_path / "data.zip", tmp_path / "data") == ["CT0", "CT1"]
-    for name, key in (("universal", "channels"), ("tvsrn_warm", "thin")):
+    for name, key in (("universal_first", "channels"), ("tvsrn_warm", "thin")):
         source = RECIPES[name].source(tmp_path / "data", [])
         assert source.names == ["CT0", "CT1"]
         batch = source.batch(np.random.default_rng(0), 0, False)

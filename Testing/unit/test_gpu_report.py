@@ -121,7 +121,11 @@ def test_a_dry_run_does_every_step(tmp_path):
     parts = sorted((tmp_path / "out").glob("cthnet_warm.safetensors.*"))
     joined = tmp_path / "cthnet_warm.safetensors"
     joined.write_bytes(b"".join(part.read_bytes() for part in parts))
-    for path in (joined, *(tmp_path / "out" / f"{name}.safetensors" for name in ("tvsrn_warm", "universal"))):
+    trained = (tmp_path / "out" / f"{name}.safetensors" for name in ("tvsrn_warm", "universal_first"))
+    for path in (
+        joined,
+        *trained,
+    ):
         assert Weights.open(path).load() is not None
     files = list((tmp_path / "out").iterdir())
     assert len(files) <= 8

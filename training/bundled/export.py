@@ -1,4 +1,4 @@
-"""Weights file of a finished run: the running mean of the weights in half precision, and the model card."""
+"""Weights file of a finished run: the weights that ship, in half precision, and the model card."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def export(
 ) -> Path:
     """Write ``folder/<name of the recipe>.safetensors``; returns its path."""
     path = folder / f"{recipe.name}.safetensors"
-    halves = {key: value.half() for key, value in state.mean.items()}
+    halves = {key: value.half() for key, value in recipe.finish(state.mean, source).items()}
     card = model_card(recipe, state, source.names, facts)
     save_network(path, halves, recipe.network, recipe.arguments, state.network.window, card)
     return path

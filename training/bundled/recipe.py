@@ -15,6 +15,7 @@ from ThickToThinSRLib.errors import UserError
 from .optimizers import Optimizers
 
 Batch = dict[str, torch.Tensor]
+Weights = dict[str, torch.Tensor]
 
 
 class Source(Protocol):
@@ -92,6 +93,8 @@ class BundledRecipe:
     card : dict
         Title, version, licence, limits and trained ranges for the model card. In ``limits``, ``{scans}``
         stands for the number of training scans.
+    finish : callable
+        (running mean of the weights, source) to the weights that ship; by default the mean itself.
     in_training : dict
         Constructor arguments for training only (such as ``drop_path``).
     """
@@ -109,6 +112,7 @@ class BundledRecipe:
     rate: float
     card: dict[str, Any]
     average: float = 0.998
+    finish: Callable[[Weights, Source], Weights] = lambda mean, source: mean
     in_training: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):

@@ -75,15 +75,12 @@ def draw_pair(scans: Sequence[Scan], generator: np.random.Generator, settling: b
     block = None
     while block is None:
         scan = choose_scan(scans, generator)
-        in_plane = scan.in_plane_only or generator.random() < _IN_PLANE
-        axis = int(generator.integers(1, 3)) if in_plane else 0
+        axis = chosen_axis(scan, generator)
         acquisition = draw_acquisition(generator, scan.spacing[axis], settling)
-        block = _draw_block(scan, axis, acquisition, generator)
-    assumed = acquisition.thickness
-    if generator.random() < 0.2:  # the thickness in DICOM is not quite what the scanner did
-        assumed = max(assumed * generator.uniform(0.85, 1.15), 1.2 * block.step)
+        block = draw_block(scan, axis, reach_of(acquisition, scan.spacing[axis]), CROP, generator)
+    assumed = assumed_thickness(acquisition, block.step, generator)
     whole_hu = generator.random() < 0.7
-    voxels = _as_other_scanners(block.voxels, generator)
+    voxels = as_other_scanners(block.voxels, generator)
     return make_pair(
         voxels,
         (block.first, block.step),
@@ -95,9 +92,22 @@ def draw_pair(scans: Sequence[Scan], generator: np.random.Generator, settling: b
     )
 
 
+def chosen_axis(scan: Scan, generator: np.random.Generator) -> int:
+    """The axis of a scan that a pair takes for the through-plane one."""
+    in_plane = scan.in_plane_only or generator.random() < _IN_PLANE
+    return int(generator.integers(1, 3)) if in_plane else 0
+
+
+def assumed_thickness(acquisition: Acquisition, step: float, generator: np.random.Generator) -> float:
+    """The thickness that is stated, which sometimes is not quite what the scanner did; mm."""
+    if generator.random() < 0.2:
+        return max(acquisition.thickness * generator.uniform(0.85, 1.15), 1.2 * step)
+    return acquisition.thickness
+
+
 @dataclass(frozen=True)
-class _Block:
-    """Thin slices (n, CROP, CROP) around position 0: position of the first, their distance, pixel; mm."""
+class Block:
+    """Thin slices (n, side, side) around position 0: position of the first, their distance, pixel; mm."""
 
     voxels: np.ndarray
     first: float
@@ -105,19 +115,31 @@ class _Block:
     pixel: float
 
 
-def _draw_block(
-    scan: Scan, axis: int, acquisition: Acquisition, generator: np.random.Generator
-) -> _Block | None:
-    """A block around a random position along `axis`; None if the scan is too small, or mostly air is seen."""
+def draw_block(
+    scan: Scan, axis: int, reach: float, kept: int, generator: np.random.Generator
+) -> Block | None:
+    """A block around a random position along `axis`.
+
+    Parameters
+    ----------
+    reach : float
+        How far it extends to either side of the position, mm.
+    kept : int
+        Its side, pixels.
+
+    Returns
+    -------
+    Block or None
+        None if the scan is too small, or mostly air is seen.
+    """
     slices, step = np.moveaxis(scan.voxels, axis, 0), scan.spacing[axis]
     pixel = float(np.mean([spacing for index, spacing in enumerate(scan.spacing) if index != axis]))
-    reach = reach_of(acquisition, step)
     length = (len(slices) - 1) * step
     # Sometimes with larger or smaller pixels, 0.5 to 1.05 mm.
     zoom = 1.0
     if generator.random() < 0.3:
         zoom = float(np.clip(np.exp(generator.uniform(-0.35, 0.3)), 0.5 / pixel, 1.05 / pixel))
-    side = round((CROP - 1) * zoom) + 1
+    side = round((kept - 1) * zoom) + 1
     height, width = slices.shape[1:]
     if 2 * reach >= length or min(height, width) < side:
         return None
@@ -129,13 +151,13 @@ def _draw_block(
     if (middle > _BODY_HU).mean() < _BODY_SHARE and generator.random() < 0.9:
         return None
     voxels = slices[low : high + 1][(slice(None), *crop)].astype(np.float32)
-    if side != CROP:
-        resample = interpolation_matrix(side, 1.0, CROP, (side - 1) / (CROP - 1)).astype(np.float32)
+    if side != kept:
+        resample = interpolation_matrix(side, 1.0, kept, (side - 1) / (kept - 1)).astype(np.float32)
         voxels = resample @ voxels @ resample.T
-    return _Block(voxels, low * step - centre, step, pixel * (side - 1) / (CROP - 1))
+    return Block(voxels, low * step - centre, step, pixel * (side - 1) / (kept - 1))
 
 
-def _as_other_scanners(block: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+def as_other_scanners(block: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """Noise where the air was masked; sharper and softer kernels; more noise."""
     masked = block <= -1023
     if masked.any() and generator.random() < 0.5:

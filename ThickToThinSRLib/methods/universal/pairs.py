@@ -15,7 +15,7 @@ from .network_input import DIFFERENCE_UNIT, REACH, universal_input
 
 # Thick slices simulated on either side of the middle one: the network reads two, the interpolation needs one
 # more.
-_SIDE = 3
+SIDE = 3
 # The interpolation is computed this many times finer than the thick slices, and linearly in between.
 _GRID = 8
 # Largest number of target thin slices in a pair.
@@ -49,7 +49,7 @@ def reach_of(acquisition: Acquisition, step: float) -> float:
 
     The thin slices lie every `step` mm.
     """
-    return _SIDE * acquisition.spacing + 1.4 * acquisition.thickness + step
+    return SIDE * acquisition.spacing + 1.4 * acquisition.thickness + step
 
 
 def make_pair(
@@ -86,19 +86,40 @@ def make_pair(
     """
     n, height, width = block.shape
     first, step = grid
-    thick_slices = 2 * _SIDE + 1
-    weights = sampling_matrix(true, thick_slices, n, step, first_thin=first + _SIDE * true.spacing)
+    thick_slices = 2 * SIDE + 1
+    weights = sampling_matrix(true, thick_slices, n, step, first_thin=first + SIDE * true.spacing)
     thick = weights.astype(np.float32) @ block.reshape(n, -1)
     if whole_hu:
         thick = np.rint(thick)
     positions = (first + step * np.arange(n)) / true.spacing
+    return pair_around(thick.reshape(-1, height, width), (block, positions), assumed, pixel, generator)
+
+
+def pair_around(
+    thick: np.ndarray,
+    thin: tuple[np.ndarray, np.ndarray],
+    assumed: Acquisition,
+    pixel: float,
+    generator: np.random.Generator,
+) -> CorrectionPair:
+    """The network's input and target around the middle one of seven thick slices.
+
+    Parameters
+    ----------
+    thick : ndarray, shape (7, H, W), float32
+        HU.
+    thin : ndarray, shape (n, H, W), and ndarray, shape (n,)
+        Thin slices in HU, and their positions relative to the middle thick slice, in slice spacings.
+    assumed, pixel, generator
+        See :func:`make_pair`.
+    """
+    block, positions = thin
     indices = np.flatnonzero(np.abs(positions) <= REACH)
     if len(indices) > _TARGETS:
         indices = np.sort(generator.choice(indices, _TARGETS, replace=False))
     positions = positions[indices]
-    samples, at_targets = _interpolated(thick, assumed, positions, (height, width))
-    near = thick[_SIDE - 2 : _SIDE + 3].reshape(-1, height, width)
-    targets = block[indices]
+    samples, at_targets = _interpolated(thick, assumed, positions)
+    near, targets = thick[SIDE - 2 : SIDE + 3], block[indices]
     transform = _random_symmetry(generator)
     near, samples, at_targets, targets = (transform(part) for part in (near, samples, at_targets, targets))
     if generator.random() < 0.5:  # mirrored along the through-plane axis
@@ -108,14 +129,17 @@ def make_pair(
     return CorrectionPair(universal_input(near, samples), correction / DIFFERENCE_UNIT, positions, described)
 
 
-def _interpolated(thick, assumed, positions, shape) -> tuple[np.ndarray, np.ndarray]:
+def _interpolated(
+    thick: np.ndarray, assumed: Acquisition, positions: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """The consistent interpolation at the samples that the network reads, and at `positions`."""
     slices = len(thick)
-    fine = ConsistentInterpolation(assumed, slices, (slices - 1) * _GRID + 1, assumed.spacing / _GRID)(thick)
-    index = (np.concatenate([SAMPLES, positions]) + _SIDE) * _GRID
+    solve = ConsistentInterpolation(assumed, slices, (slices - 1) * _GRID + 1, assumed.spacing / _GRID)
+    fine = solve(thick.reshape(slices, -1))
+    index = (np.concatenate([SAMPLES, positions]) + SIDE) * _GRID
     below = np.clip(np.floor(index).astype(int), 0, len(fine) - 2)
     share = (index - below).astype(np.float32)[:, None]
-    values = (fine[below] * (1 - share) + fine[below + 1] * share).reshape(-1, *shape)
+    values = (fine[below] * (1 - share) + fine[below + 1] * share).reshape(-1, *thick.shape[1:])
     return values[: len(SAMPLES)], values[len(SAMPLES) :]
 
 

@@ -1,4 +1,4 @@
-"""One recipe for each set of weights that ships with the project, by name."""
+"""A recipe for each set of weights that ships, and `universal_first`, with which `universal` begins."""
 
 from __future__ import annotations
 
@@ -11,7 +11,18 @@ from . import (
     sr4zct_unet,
     tvsrn_warm,
     universal,
+    universal_first,
 )
 
-_MODULES = (universal, sr4zct_unet, tvsrn_warm, cthnet_warm, saint_warm, resvox_warm, mpunet_warm, davsr_warm)
+_MODULES = (
+    universal,
+    universal_first,
+    sr4zct_unet,
+    tvsrn_warm,
+    cthnet_warm,
+    saint_warm,
+    resvox_warm,
+    mpunet_warm,
+    davsr_warm,
+)
 RECIPES = {module.RECIPE.name: module.RECIPE for module in _MODULES}

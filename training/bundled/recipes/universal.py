@@ -1,76 +1,97 @@
-"""Recipe of `universal`: L1 at a level learning rate, then squared errors while the rate falls.
+"""Recipe of `universal`: the weights of :mod:`.universal_first`, taught further by several networks.
 
-docs/universal_training.md says what was tried, and what the weights are worth.
+The blocks (:mod:`..taught_blocks`) hold the weights to begin with. docs/universal_training.md says what was
+tried, and what the weights are worth.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from ThickToThinSRLib.methods.universal.pairs import collate, errors, mean_square
+from ThickToThinSRLib.errors import UserError
+from ThickToThinSRLib.methods.universal.pairs import SIDE, CorrectionPair, collate, pair_around
+from ThickToThinSRLib.weights.checkpoint import Weights
 
-from ..optimizers import adamw
 from ..rates import cosine_fall
-from ..recipe import Batch, BundledRecipe, Objective, channels_last
-from ..scans import read_scan, scan_paths, weight_of
-from ..universal_pairs import draw_pair, with_fine_slices
+from ..recipe import Batch
+from ..taught import NAMES, TEACHER, TaughtBlock, in_hu, read_block
+from ..universal_pairs import CROP
+from . import universal_first
 
-BATCH = 8
-# Phantoms have no tissue texture, and some scans teach by their rows and columns only.
-_OVERLAPPING = "2mm_every_1mm"
-_WEIGHTS = {"phantom": 0.3, _OVERLAPPING: 0.4, "2p5mm": 0.3, "5mm_sharp": 0.4}
+# Share of the taught thin slices in the target; the rest is the truth, without the teachers' errors.
+_TAUGHT = 0.7
+# Share of the first weights in those that ship. Half way between both, what the second part has unlearned is
+# back, and what it has learned stays (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022).
+_KEPT = 0.5
+# Pixels at the border of a block in which the teachers saw too little.
+_BORDER = 16
 
 
-class Pairs:
-    """Training pairs of thin scans."""
+class Taught:
+    """Training pairs of blocks with taught thin slices."""
 
     def __init__(self, data: Path, leave_out: list[str]):
-        self.scans = []
-        for path in scan_paths(data, leave_out):
-            scan = with_fine_slices(read_scan(path, weight_of(path.name, _WEIGHTS)))
-            # Overlapping slices are blurred along z, however close they lie.
-            in_plane_only = scan.in_plane_only or _OVERLAPPING in path.name
-            self.scans.append(replace(scan, in_plane_only=in_plane_only))
-        self.names = [scan.name for scan in self.scans]
+        paths = sorted(data.glob("block_*.npz"))
+        if not paths or leave_out:
+            raise UserError(
+                f"{data}: scans are left out when blocks are made (python -m training.bundled.taught_blocks)"
+                if paths
+                else f"{data}: no blocks; make them by python -m training.bundled.taught_blocks"
+            )
+        self.blocks = [read_block(path) for path in paths]
+        self.names = json.loads((data / NAMES).read_text(encoding="utf-8"))
+        self.teacher = data / TEACHER
 
     def batch(self, generator: np.random.Generator, step: int, settling: bool) -> Batch:
-        return collate([draw_pair(self.scans, generator, settling) for _ in range(BATCH)])
+        chosen = generator.integers(0, len(self.blocks), universal_first.BATCH)
+        return collate([draw_pair(self.blocks[index], generator) for index in chosen])
 
 
-def _objective(network: torch.nn.Module, batch: Batch, settling: bool, precision: str) -> Objective:
-    error = errors(network, batch, precision)
-    after, before = mean_square(error, batch), mean_square(batch["correction"], batch)
-    if settling:
-        # Squared errors, so that the mean is learned; divided so that hard acquisitions do not dominate.
-        loss = (after / (before + 0.01).sqrt()).mean()
-    else:
-        loss = error.abs().sum() / (batch["valid"].sum() * error[0, 0].numel())
-    return Objective(loss, before.mean(), after.detach().mean())
+def draw_pair(block: TaughtBlock, generator: np.random.Generator) -> CorrectionPair:
+    """A pair around a random thick slice of the block, and at a random place in it."""
+    slices, height, width = block.thick.shape
+    middle = int(generator.integers(SIDE, slices - SIDE))
+    row, column = (int(generator.integers(_BORDER, size - CROP - _BORDER + 1)) for size in (height, width))
+    crop = (slice(None), slice(row, row + CROP), slice(column, column + CROP))
+    thick = in_hu(block.thick[middle - SIDE : middle + SIDE + 1][crop])
+    positions = np.arange(len(block.truth)) * (block.step / block.assumed.spacing) - middle
+    near = np.flatnonzero(np.abs(positions) < 1)
+    truth, taught = (in_hu(voxels[near][crop]) for voxels in (block.truth, block.taught))
+    thin = _TAUGHT * taught + (1 - _TAUGHT) * truth
+    return pair_around(thick, (thin, positions[near]), block.assumed, block.pixel, generator)
 
 
-RECIPE = BundledRecipe(
+def _first(source: Taught) -> dict[str, torch.Tensor]:
+    """The weights of the first teacher."""
+    state = Weights.open(source.teacher).load().state_dict()
+    return {key: value.float() for key, value in state.items()}
+
+
+def _start(network: torch.nn.Module, source: Taught) -> None:
+    """The first teacher's weights, in the layout that convolutions on the CPU are fastest with."""
+    network.load_state_dict(_first(source))
+    network.to(memory_format=torch.channels_last)
+
+
+def _finish(mean: dict[str, torch.Tensor], source: Taught) -> dict[str, torch.Tensor]:
+    """Weights between the first ones and those that were learned."""
+    return {key: torch.lerp(mean[key], first, _KEPT) for key, first in _first(source).items()}
+
+
+RECIPE = replace(
+    universal_first.RECIPE,
     name="universal",
-    network="universal",
-    arguments={},
-    source=Pairs,
-    start=channels_last,
-    optimizers=adamw,
-    objective=_objective,
-    # The rate rises by a hundredth where the fall begins: the shipped weights were trained so.
-    relative_rate=partial(cosine_fall, peak=1.01),
-    steps=18_000,
-    settling=3500,
-    rate=6e-4,
-    card={
-        "title": "Universal",
-        "version": "1.1",
-        "licence": "CC BY 4.0",
-        "limits": "for research; not a medical device; trained on {scans} chest scans, no other body part",
-        "trained": {"spacing": [1.5, 8.0], "thickness": [2.0, 8.0]},
-    },
+    source=Taught,
+    start=_start,
+    finish=_finish,
+    relative_rate=cosine_fall,
+    steps=3000,
+    settling=3000,
+    rate=4e-4,
+    card={**universal_first.RECIPE.card, "version": "1.2"},
 )
