@@ -63,8 +63,13 @@ class Log:
         self.bar.write(text)
 
     def close(self) -> None:
-        self.bar.close()
-        self.board.close()
+        try:
+            self.bar.close()
+        except RuntimeError:  # from a signal handler, see fit(): the error must not stand on the bar's line
+            self.bar.fp.write("\n")
+            raise
+        finally:
+            self.board.close()
 
 
 class SilentLog:

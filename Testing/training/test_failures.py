@@ -154,6 +154,24 @@ def test_a_process_killed_while_the_log_is_closed_is_named_too(prepared, tmp_pat
     assert "training: a process that reads crops was killed" in capfd.readouterr().err.replace("\r", "\n")
 
 
+def test_an_error_in_the_middle_of_closing_the_bar_stands_on_a_line_of_its_own(
+    prepared, tmp_path, capfd, monkeypatch
+):
+    from tqdm import tqdm
+
+    display = tqdm.display
+
+    def killed_after(self, *given, **options):
+        display(self, *given, **options)
+        if self.disable:  # it is being closed
+            raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+
+    monkeypatch.setattr(tqdm, "display", killed_after)
+    assert train("mpunet", prepared, tmp_path / "run", "steps=1") == 2
+    last = capfd.readouterr().err.replace("\r", "\n").rstrip().splitlines()[-1]
+    assert last.startswith("training: a process that reads crops was killed")
+
+
 def loaders_of(pid):
     """Its child processes that read crops; another child is multiprocessing's own."""
     found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()

@@ -122,6 +122,9 @@ def test_an_interrupted_command_goes_on_and_training_begins_with_the_teacher(tmp
         monkeypatch.setattr("sys.argv", [*command, "--count", count])
         taught_blocks.main()
     assert capsys.readouterr().out.splitlines() == ["block_0000.npz of 1", "block_0001.npz of 2"]
+    write_thin_scan(scans / "rider_thin.nii.gz", (4, 4, 4))
+    with pytest.raises(UserError, match="of another teacher or of other scans"):
+        taught_blocks.main()
     recipe = RECIPES["universal"]
     source = recipe.source(blocks, [])
     assert (source.names, len(source.blocks)) == (["lidc_thin"], 2)

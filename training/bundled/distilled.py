@@ -197,7 +197,12 @@ def _enhanced(thick: Volume, teacher: Path, spacing: float) -> np.ndarray:
     from ThickToThinSRLib.enhance import enhance_volume
 
     settings = Settings(
-        method="universal", checkpoint=teacher, spacing=spacing, thickness=thick.spacing[2], axis=2
+        method="universal",
+        checkpoint=teacher,
+        spacing=spacing,
+        thickness=thick.spacing[2],
+        axis=2,
+        profile="box",
     )
     return enhance_volume(thick, settings)[0].voxels
 

@@ -1,7 +1,7 @@
 """Blocks of smooth bodies with sharp edges and hardly any noise, as no scan shows them.
 
-Scans teach a network what is likely in noise and with the edges of their kernels. Without such blocks,
-`universal` drew a bright rim along the diaphragm of a phantom, and rings for vessels that cross the slices.
+Scans teach a network what is likely in noise and with the edges of their kernels. From scans alone,
+`universal` draws a bright rim along the diaphragm of a phantom, and rings for vessels that cross slices.
 """
 
 from __future__ import annotations

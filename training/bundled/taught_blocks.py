@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -99,7 +98,7 @@ def _made_thick(
 
 def _taught(volume: Volume, assumed: Acquisition, step: float, teacher: Path) -> np.ndarray:
     """The weighted mean of the teachers' results, not made consistent."""
-    settings = Settings(spacing=step, thickness=assumed.thickness, axis=2, consistency=False)
+    settings = Settings(spacing=step, thickness=assumed.thickness, axis=2, consistency=False, profile="box")
     by_universal = replace(settings, checkpoint=teacher)
     mirrored = [_enhanced(volume, by_universal, axes) for axes in _MIRRORED]
     overlap = np.clip(assumed.thickness / assumed.spacing - 1, 0, 1)
@@ -114,6 +113,20 @@ def _enhanced(volume: Volume, settings: Settings, axes: tuple[int, ...] = ()) ->
 
     mirrored = replace(volume, voxels=np.ascontiguousarray(np.flip(volume.voxels, axes)))
     return np.flip(enhance_volume(mirrored, settings)[0].voxels, axes)
+
+
+def _begin(folder: Path, teacher: Path, names: list[str]) -> None:
+    """Put the teacher's weights and the names of the scans into the folder; UserError if it has others."""
+    folder.mkdir(parents=True, exist_ok=True)
+    expected = {TEACHER: teacher.read_bytes(), NAMES: json.dumps(names).encode()}
+    for name, content in expected.items():
+        path = folder / name
+        if path.exists() and path.read_bytes() != content:
+            raise UserError(
+                f"{folder}: holds blocks of another teacher or of other scans; choose a new folder"
+            )
+    for name, content in expected.items():
+        (folder / name).write_bytes(content)
 
 
 def main() -> None:
@@ -140,9 +153,7 @@ def main() -> None:
 
         torch.set_num_threads(options.threads)
     scans = Pairs(options.data, options.leave_out).scans
-    options.folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(options.teacher, options.folder / TEACHER)
-    (options.folder / NAMES).write_text(json.dumps([scan.name for scan in scans]), encoding="utf-8")
+    _begin(options.folder, options.teacher, [scan.name for scan in scans])
     for number in range(options.count):
         path = options.folder / f"block_{number:04}.npz"
         if not path.exists():
