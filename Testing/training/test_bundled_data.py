@@ -147,7 +147,7 @@ def test_a_batch_of_universal_has_the_layout_that_the_network_reads(tmp_path):
     write_thin_scan(tmp_path / "chest.nii.gz")
     source = RECIPES["universal_first"].source(tmp_path, [])
     batch = source.batch(np.random.default_rng(0), 0, False)
-    assert batch["channels"].shape == (8, 10, CROP, CROP)
+    assert batch["channels"].shape == (4, 2, 10, CROP, CROP)
     assert batch["correction"].shape[2:] == (CROP, CROP)
     assert all(bool(torch.isfinite(value).all()) for value in batch.values())
 

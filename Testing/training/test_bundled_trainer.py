@@ -31,7 +31,7 @@ STEPS, SETTLING = 4, 2
 def sources(tmp_path_factory):
     """Each recipe's source on tiny data."""
     monkeypatch = pytest.MonkeyPatch()
-    monkeypatch.setattr("training.bundled.recipes.universal_first.BATCH", 2)
+    monkeypatch.setattr("training.bundled.recipes.universal_first.PAIRS", 2)
     monkeypatch.setattr("training.bundled.recipes.cthnet_warm._CROPS_FOR_START", 1)
     scans, distilled, blocks = (tmp_path_factory.mktemp(kind) for kind in ("scans", "distilled", "blocks"))
     write_thin_scan(scans / "lidc_thin.nii.gz", (16, 24, 24))
@@ -222,7 +222,7 @@ def test_a_recipes_card_is_that_of_the_shipped_weights(name):
         assert recipe.card[key] == shipped[key]
     assert (recipe.network, recipe.arguments) == (weights.network, weights.arguments)
     assert recipe.rate == shipped["recipe"]["rate"]
-    versions = {"universal": "1.2", "saint_warm": "1.1", "cthnet_warm": "1.1"}
+    versions = {"universal": "1.3", "saint_warm": "1.1", "cthnet_warm": "1.1"}
     assert shipped["version"] == versions.get(name, "1.0")
 
 

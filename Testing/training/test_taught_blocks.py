@@ -96,8 +96,8 @@ def test_a_pairs_target_is_the_taught_slices_with_a_share_of_the_truth():
     pair = draw_pair(flat(100, 200, 300), np.random.default_rng(0))
     # Seven tenths of 300 and three of 200, less the interpolation, 100, in units of 153.6 HU.
     assert pair.correction == pytest.approx(170 / 153.6, abs=1e-4)
-    assert pair.channels.shape == (10, 96, 96)
-    assert set(np.round(pair.positions, 6)) <= {-0.6, -0.4, -0.2, 0, 0.2, 0.4, 0.6}
+    assert pair.channels.shape == (2, 10, 96, 96)
+    assert set(np.round(pair.positions, 6)) == {0, 0.2, 0.4, 0.6, 0.8, 1}
 
 
 def test_targets_and_thick_slices_lie_at_the_same_place():
@@ -141,3 +141,21 @@ def test_an_interrupted_command_goes_on_and_training_begins_with_the_teacher(tmp
         recipe.source(blocks, ["lidc"])
     with pytest.raises(UserError, match="no blocks; make them by"):
         recipe.source(scans, [])
+
+
+def test_another_teacher_shows_other_places(tmp_path, monkeypatch):
+    drawn = []
+
+    def draw(scans, generator, teacher):
+        drawn.append(generator.random())
+        return flat(0, 0, 0)
+
+    monkeypatch.setattr(taught_blocks, "draw_taught", draw)
+    write_thin_scan(tmp_path / "lidc_thin.nii.gz", (30, 25, 25))
+    for number in (1, 2):
+        teacher = tmp_path / f"teacher{number}"
+        teacher.write_bytes(bytes([number]))
+        command = [str(tmp_path / f"blocks{number}"), "--data", str(tmp_path), "--teacher", str(teacher)]
+        monkeypatch.setattr("sys.argv", ["", *command, "--count", "2"])
+        taught_blocks.main()
+    assert len(set(drawn)) == 4, "a block that was drawn before"

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -154,10 +155,12 @@ def main() -> None:
         torch.set_num_threads(options.threads)
     scans = Pairs(options.data, options.leave_out).scans
     _begin(options.folder, options.teacher, [scan.name for scan in scans])
+    # Another teacher shows other places of the scans, so that blocks of several folders add up.
+    seed = zlib.crc32(options.teacher.read_bytes())
     for number in range(options.count):
         path = options.folder / f"block_{number:04}.npz"
         if not path.exists():
-            generator = np.random.default_rng([7, number])
+            generator = np.random.default_rng([seed, number])
             shaped = number % _SHAPED_EVERY == _SHAPED_EVERY - 1
             block = draw_shaped(generator) if shaped else draw_taught(scans, generator, options.teacher)
             block.save(path)

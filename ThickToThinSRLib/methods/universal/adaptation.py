@@ -21,7 +21,7 @@ from ..adaptation import Adaptation, Budget, HeldOutValidator
 from .pairs import CorrectionPair, collate, errors, make_pair, mean_square, reach_of
 
 _CROP = 96
-_BATCH = 8
+_PAIRS = 4  # in a batch
 _LEARNING_RATE = 1e-4
 # Number of batches that are used for validation only.
 _HELD_OUT = 4
@@ -110,14 +110,19 @@ class _PairSampler:
     Attributes
     ----------
     axes : list of int
-        In-plane axes (0: along a column of pixels, 1: along a row) that are long enough for a pair.
+        In-plane axes (0: along a column of pixels, 1: along a row) that are long enough for a pair, and whose
+        pixels are no larger than the slice spacing: one lies between any two simulated slices.
     """
 
     def __init__(self, thick, pixels, acquisition):
         self.thick, self.pixels, self.acquisition = thick, pixels, acquisition
         # The planes of a pair need at least two pixels along the through-plane axis.
         height = (len(thick) - 1) * acquisition.spacing
-        self.axes = [axis for axis in (0, 1) if self._room(axis) > 0 and height >= pixels[1 - axis]]
+        self.axes = [
+            axis
+            for axis in (0, 1)
+            if pixels[axis] <= acquisition.spacing and self._room(axis) > 0 and height >= pixels[1 - axis]
+        ]
 
     def _room(self, axis: int) -> float:
         """Length of the part of an in-plane axis, in mm, in which the middle of a pair can lie."""
@@ -128,7 +133,7 @@ class _PairSampler:
         generator = np.random.default_rng([0, number])
         # One axis for the whole batch, so that all crops have the same size.
         axis = self.axes[generator.integers(len(self.axes))]
-        batch = collate([self._pair(axis, generator) for _ in range(_BATCH)])
+        batch = collate([self._pair(axis, generator) for _ in range(_PAIRS)])
         return {key: value.to(device) for key, value in batch.items()}
 
     def _pair(self, axis: int, generator: np.random.Generator) -> CorrectionPair:

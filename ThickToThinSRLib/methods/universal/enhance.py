@@ -1,8 +1,8 @@
 """The method `universal`: a network corrects the consistent interpolation, slice by slice.
 
 Around each thick slice the network (:mod:`~ThickToThinSRLib.networks.universal`) gives a correction that is
-continuous along z; neighbouring slices' corrections fade into each other half way between them. The result
-is then made consistent with the input. Air and the table around the body keep the interpolation.
+continuous along z; neighbouring slices' corrections fade into each other. The result is then made consistent
+with the input. Air and the table around the body keep the interpolation.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ..body import Body, cut, with_margin
 from ..project import project
 from ..request import Request
 from .adaptation import adapt
-from .network_input import DIFFERENCE_UNIT, REACH, universal_input
+from .network_input import DIFFERENCE_UNIT, share, universal_input
 
 # Samples of the interpolation per thick slice spacing; the network reads some of them.
 _SAMPLES_PER_SPACING = 4
@@ -76,10 +76,7 @@ def pixel_size(volume: Volume, axis: int) -> float:
 
 def shares(slices: int, count: int, spacing: float, target_spacing: float) -> np.ndarray:
     """Share of each thick slice's correction in each thin slice: (count, slices), rows sum to 1."""
-    distance = np.abs(np.arange(count)[:, None] * (target_spacing / spacing) - np.arange(slices))
-    fade = 2 * (REACH - 0.5)
-    weights = np.clip((REACH - distance) / fade, 0.0, 1.0)
-    return weights / weights.sum(axis=1, keepdims=True)
+    return share(np.arange(count)[:, None] * (target_spacing / spacing) - np.arange(slices))
 
 
 def _runner(network: torch.nn.Module, volume: Volume, request: Request, monitor: Monitor) -> Runner:
@@ -142,7 +139,7 @@ def _correct_slices(
     """Add the network's corrections around some thick slices, within a box of pixels."""
     thick, samples, thin = (place.volumes[name] for name in ("thick", "samples", "thin"))
     window, spacing = runner.window, request.acquisition.spacing
-    share = shares(len(thick), len(thin), spacing, request.target_spacing).astype(np.float32)
+    all_shares = shares(len(thick), len(thin), spacing, request.target_spacing).astype(np.float32)
     offsets = np.rint(np.array(SAMPLES) * _SAMPLES_PER_SPACING).astype(int)
     seen, inner = with_margin(box, thick.shape[1:], window.margin)
     blocks = []
@@ -153,10 +150,10 @@ def _correct_slices(
     predicted = predict_blocks(stacked(blocks), window, "seamless", runner, lambda *_: None, inner)
     for index, coefficients in zip(group, predicted, strict=True):
         coefficients = beside(coefficients, thin)
-        reached = np.flatnonzero(share[:, index])
+        reached = np.flatnonzero(all_shares[:, index])
         position = torch.tensor(reached * (request.target_spacing / spacing) - index, dtype=torch.float32)
         terms = cosine_series(position, window.outputs).numpy() * DIFFERENCE_UNIT
-        weights = beside(terms * share[reached, index, None], thin)
+        weights = beside(terms * all_shares[reached, index, None], thin)
         correction = weights @ coefficients.reshape(window.outputs, -1)
         # Where a slice or its neighbours lie outside the networks' window, the interpolation stands.
         nearest = np.clip([index - 1, index, index + 1], 0, len(thick) - 1)

@@ -11,9 +11,20 @@ from ...intensity import HU_WINDOW, to_unit
 # typical differences are about 1. Without this scaling the network hardly learns.
 DIFFERENCE_UNIT = (HU_WINDOW[1] - HU_WINDOW[0]) / 20.0
 _LARGEST_DIFFERENCE = 6.0
-# The correction of a thick slice extends this far on either side, in slice spacings; it fades out between
-# 1 - REACH and REACH.
-REACH = 0.62
+
+
+def share(distance: Any) -> Any:
+    """Share of a thick slice's correction in thin slices this far from it.
+
+    The corrections of two neighbouring thick slices fade into each other, so that each thin slice is the
+    weighted mean of two predictions.
+
+    Parameters
+    ----------
+    distance : ndarray or tensor
+        In slice spacings.
+    """
+    return (1.0 - abs(distance)).clip(0.0, 1.0)
 
 
 def universal_input(slices: Any, samples: Any) -> Any:

@@ -1,4 +1,7 @@
-"""Training pairs of the universal network: thick slices simulated from thin ones, and their correction."""
+"""Training pairs of the universal network: thick slices simulated from thin ones, and their correction.
+
+A pair shows two neighbouring thick slices. Each thin slice between them is corrected by both, as in use.
+"""
 
 from __future__ import annotations
 
@@ -11,29 +14,32 @@ from ...acquisition import Acquisition, sampling_matrix
 from ...consistency import ConsistentInterpolation
 from ...intensity import HU_WINDOW
 from ...networks.universal import SAMPLES, cosine_series, describe_acquisition
-from .network_input import DIFFERENCE_UNIT, REACH, universal_input
+from .network_input import DIFFERENCE_UNIT, share, universal_input
 
-# Thick slices simulated on either side of the middle one: the network reads two, the interpolation needs one
-# more.
+# Thick slices simulated on either side of the two: the network reads two, the interpolation needs one more.
 SIDE = 3
+# All thick slices of a pair.
+THICK = 2 * SIDE + 2
 # The interpolation is computed this many times finer than the thick slices, and linearly in between.
 _GRID = 8
 # Largest number of target thin slices in a pair.
 _TARGETS = 6
+# Thin slices this far outside, in slice spacings, still lie between the two.
+_ROUNDING = 1e-4
 
 
 @dataclass(frozen=True)
 class CorrectionPair:
-    """A training pair: one thick slice with its neighbours, and the correction at some thin slices.
+    """A training pair: two neighbouring thick slices, and the correction at thin slices between them.
 
     Attributes
     ----------
-    channels : ndarray, shape (10, H, W), float32
-        The network's input.
+    channels : ndarray, shape (2, 10, H, W), float32
+        The network's input around the lower and around the upper thick slice.
     correction : ndarray, shape (P, H, W), float32
         Target: true thin slices minus the interpolation, in ``DIFFERENCE_UNIT``.
     positions : ndarray, shape (P,)
-        Positions of these thin slices relative to the thick one, in slice spacings.
+        Positions of these thin slices: from 0, the lower thick slice, to 1, the upper one.
     described : list of float
         The description of the acquisition that the network reads.
     """
@@ -45,11 +51,11 @@ class CorrectionPair:
 
 
 def reach_of(acquisition: Acquisition, step: float) -> float:
-    """Distance in mm, on either side of a thick slice, over which :func:`make_pair` needs thin slices.
+    """Distance in mm, on either side of the middle of a pair, over which :func:`make_pair` needs thin slices.
 
     The thin slices lie every `step` mm.
     """
-    return SIDE * acquisition.spacing + 1.4 * acquisition.thickness + step
+    return (SIDE + 0.5) * acquisition.spacing + 1.4 * acquisition.thickness + step
 
 
 def make_pair(
@@ -68,7 +74,8 @@ def make_pair(
     block : ndarray, shape (n, H, W), float32
         Thin slices in HU; they extend at least :func:`reach_of` to either side of position 0.
     grid : tuple of 2 floats
-        Position of the first thin slice and spacing of the thin slices, mm; the thick slice lies at 0.
+        Position of the first thin slice and spacing of the thin slices, mm; 0 lies half way between the two
+        thick slices.
     true : Acquisition
         The acquisition that is simulated.
     assumed : Acquisition
@@ -86,61 +93,66 @@ def make_pair(
     """
     n, height, width = block.shape
     first, step = grid
-    thick_slices = 2 * SIDE + 1
-    weights = sampling_matrix(true, thick_slices, n, step, first_thin=first + SIDE * true.spacing)
+    first_thick = -(SIDE + 0.5) * true.spacing
+    weights = sampling_matrix(true, THICK, n, step, first_thin=first - first_thick)
     thick = weights.astype(np.float32) @ block.reshape(n, -1)
     if whole_hu:
         thick = np.rint(thick)
-    positions = (first + step * np.arange(n)) / true.spacing
-    return pair_around(thick.reshape(-1, height, width), (block, positions), assumed, pixel, generator)
+    positions = (first + step * np.arange(n)) / true.spacing + 0.5
+    return pair_between(thick.reshape(-1, height, width), (block, positions), assumed, pixel, generator)
 
 
-def pair_around(
+def pair_between(
     thick: np.ndarray,
     thin: tuple[np.ndarray, np.ndarray],
     assumed: Acquisition,
     pixel: float,
     generator: np.random.Generator,
 ) -> CorrectionPair:
-    """The network's input and target around the middle one of seven thick slices.
+    """The network's input around the middle two of eight thick slices, and the target between them.
 
     Parameters
     ----------
-    thick : ndarray, shape (7, H, W), float32
+    thick : ndarray, shape (8, H, W), float32
         HU.
     thin : ndarray, shape (n, H, W), and ndarray, shape (n,)
-        Thin slices in HU, and their positions relative to the middle thick slice, in slice spacings.
+        Thin slices in HU, and their positions relative to the lower of the two thick slices, in slice
+        spacings.
     assumed, pixel, generator
         See :func:`make_pair`.
     """
     block, positions = thin
-    indices = np.flatnonzero(np.abs(positions) <= REACH)
+    indices = np.flatnonzero((positions >= -_ROUNDING) & (positions <= 1 + _ROUNDING))
     if len(indices) > _TARGETS:
         indices = np.sort(generator.choice(indices, _TARGETS, replace=False))
-    positions = positions[indices]
-    samples, at_targets = _interpolated(thick, assumed, positions)
-    near, targets = thick[SIDE - 2 : SIDE + 3], block[indices]
-    transform = _random_symmetry(generator)
-    near, samples, at_targets, targets = (transform(part) for part in (near, samples, at_targets, targets))
+    positions, targets = positions[indices], block[indices]
     if generator.random() < 0.5:  # mirrored along the through-plane axis
-        near, samples, positions = near[::-1], samples[::-1], -positions
+        thick, positions = thick[::-1], 1 - positions
+    transform = _random_symmetry(generator)
+    thick, targets = transform(thick), transform(targets)
+    samples, at_targets = _interpolated(thick, assumed, positions)
+    channels = [
+        universal_input(thick[middle - 2 : middle + 3], around)
+        for middle, around in zip((SIDE, SIDE + 1), samples, strict=True)
+    ]
     correction = np.clip(targets, *HU_WINDOW) - np.clip(at_targets, *HU_WINDOW)
     described = describe_acquisition(assumed.thickness, assumed.spacing, pixel)
-    return CorrectionPair(universal_input(near, samples), correction / DIFFERENCE_UNIT, positions, described)
+    return CorrectionPair(np.stack(channels), correction / DIFFERENCE_UNIT, positions, described)
 
 
 def _interpolated(
     thick: np.ndarray, assumed: Acquisition, positions: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The consistent interpolation at the samples that the network reads, and at `positions`."""
+    """The consistent interpolation where the network reads it, (2, 5, H, W), and at `positions`."""
     slices = len(thick)
     solve = ConsistentInterpolation(assumed, slices, (slices - 1) * _GRID + 1, assumed.spacing / _GRID)
     fine = solve(thick.reshape(slices, -1))
-    index = (np.concatenate([SAMPLES, positions]) + SIDE) * _GRID
+    around = np.add.outer((0, 1), SAMPLES)
+    index = (np.concatenate([around.ravel(), positions]) + SIDE) * _GRID
     below = np.clip(np.floor(index).astype(int), 0, len(fine) - 2)
-    share = (index - below).astype(np.float32)[:, None]
-    values = (fine[below] * (1 - share) + fine[below + 1] * share).reshape(-1, *thick.shape[1:])
-    return values[: len(SAMPLES)], values[len(SAMPLES) :]
+    fraction = (index - below).astype(np.float32)[:, None]
+    values = (fine[below] * (1 - fraction) + fine[below + 1] * fraction).reshape(-1, *thick.shape[1:])
+    return values[: around.size].reshape(*around.shape, *thick.shape[1:]), values[around.size :]
 
 
 def _random_symmetry(generator: np.random.Generator):
@@ -163,10 +175,10 @@ def collate(pairs: list[CorrectionPair]) -> dict[str, torch.Tensor]:
     Returns
     -------
     dict
-        ``channels`` (B, 10, H, W), ``described`` (B, 4), ``positions`` (B, P), ``correction`` (B, P, H, W),
-        and ``valid`` (B, P): 0 where a pair has fewer than P targets.
+        ``channels`` (B, 2, 10, H, W), ``described`` (B, 4), ``positions`` (B, P),
+        ``correction`` (B, P, H, W), and ``valid`` (B, P): 0 where a pair has fewer than P targets.
     """
-    height, width = pairs[0].channels.shape[1:]
+    height, width = pairs[0].channels.shape[-2:]
     correction = np.zeros((len(pairs), _TARGETS, height, width), np.float32)
     positions, valid = np.zeros((2, len(pairs), _TARGETS), np.float32)
     for index, pair in enumerate(pairs):
@@ -198,11 +210,15 @@ def errors(network: torch.nn.Module, batch: dict[str, torch.Tensor], precision: 
     torch.Tensor, shape (B, P, H, W)
         Prediction minus target in ``DIFFERENCE_UNIT``; 0 where not valid.
     """
-    channels = batch["channels"].contiguous(memory_format=torch.channels_last)
+    shape = batch["channels"].shape
+    channels = batch["channels"].flatten(0, 1).contiguous(memory_format=torch.channels_last)
+    described = batch["described"].repeat_interleave(2, dim=0)
     with torch.autocast(channels.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-        coefficients = network(channels, batch["described"])
-    terms = cosine_series(batch["positions"], coefficients.shape[1])
-    predicted = torch.einsum("bkhw,bpk->bphw", coefficients.float(), terms)
+        coefficients = network(channels, described)
+    coefficients = coefficients.float().unflatten(0, shape[:2])
+    distances = batch["positions"][:, None] - batch["positions"].new_tensor([0.0, 1.0])[:, None]
+    terms = cosine_series(distances, coefficients.shape[2]) * share(distances)[..., None]
+    predicted = torch.einsum("bnkhw,bnpk->bphw", coefficients, terms)
     return (predicted - batch["correction"]) * batch["valid"][:, :, None, None]
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from ThickToThinSRLib.errors import UserError
-from ThickToThinSRLib.methods.universal.pairs import SIDE, CorrectionPair, collate, pair_around
+from ThickToThinSRLib.methods.universal.pairs import SIDE, THICK, CorrectionPair, collate, pair_between
 from ThickToThinSRLib.weights.checkpoint import Weights
 
 from ..rates import cosine_fall
@@ -48,22 +48,22 @@ class Taught:
         self.teacher = data / TEACHER
 
     def batch(self, generator: np.random.Generator, step: int, settling: bool) -> Batch:
-        chosen = generator.integers(0, len(self.blocks), universal_first.BATCH)
+        chosen = generator.integers(0, len(self.blocks), universal_first.PAIRS)
         return collate([draw_pair(self.blocks[index], generator) for index in chosen])
 
 
 def draw_pair(block: TaughtBlock, generator: np.random.Generator) -> CorrectionPair:
-    """A pair around a random thick slice of the block, and at a random place in it."""
+    """A pair around two random neighbouring thick slices of the block, and at a random place in it."""
     slices, height, width = block.thick.shape
-    middle = int(generator.integers(SIDE, slices - SIDE))
+    below = int(generator.integers(0, slices - THICK + 1))
     row, column = (int(generator.integers(_BORDER, size - CROP - _BORDER + 1)) for size in (height, width))
     crop = (slice(None), slice(row, row + CROP), slice(column, column + CROP))
-    thick = in_hu(block.thick[middle - SIDE : middle + SIDE + 1][crop])
-    positions = np.arange(len(block.truth)) * (block.step / block.assumed.spacing) - middle
-    near = np.flatnonzero(np.abs(positions) < 1)
+    thick = in_hu(block.thick[below : below + THICK][crop])
+    positions = np.arange(len(block.truth)) * (block.step / block.assumed.spacing) - (below + SIDE)
+    near = np.flatnonzero(np.abs(positions - 0.5) < 1)
     truth, taught = (in_hu(voxels[near][crop]) for voxels in (block.truth, block.taught))
     thin = _TAUGHT * taught + (1 - _TAUGHT) * truth
-    return pair_around(thick, (thin, positions[near]), block.assumed, block.pixel, generator)
+    return pair_between(thick, (thin, positions[near]), block.assumed, block.pixel, generator)
 
 
 def _first(source: Taught) -> dict[str, torch.Tensor]:
@@ -90,8 +90,8 @@ RECIPE = replace(
     start=_start,
     finish=_finish,
     relative_rate=cosine_fall,
-    steps=3000,
-    settling=3000,
-    rate=4e-4,
-    card={**universal_first.RECIPE.card, "version": "1.2"},
+    steps=2500,
+    settling=2500,
+    rate=3e-4,
+    card={**universal_first.RECIPE.card, "version": "1.3"},
 )

@@ -22,7 +22,7 @@ from ..recipe import Batch, BundledRecipe, Objective, channels_last
 from ..scans import read_scan, scan_paths, weight_of
 from ..universal_pairs import draw_pair, with_fine_slices
 
-BATCH = 8
+PAIRS = 4  # in a batch
 # Phantoms have no tissue texture, and some scans teach by their rows and columns only.
 _OVERLAPPING = "2mm_every_1mm"
 _WEIGHTS = {"phantom": 0.3, _OVERLAPPING: 0.4, "2p5mm": 0.3, "5mm_sharp": 0.4}
@@ -41,7 +41,7 @@ class Pairs:
         self.names = [scan.name for scan in self.scans]
 
     def batch(self, generator: np.random.Generator, step: int, settling: bool) -> Batch:
-        return collate([draw_pair(self.scans, generator, settling) for _ in range(BATCH)])
+        return collate([draw_pair(self.scans, generator, settling) for _ in range(PAIRS)])
 
 
 def _objective(network: torch.nn.Module, batch: Batch, settling: bool, precision: str) -> Objective:
