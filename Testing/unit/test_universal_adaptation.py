@@ -47,6 +47,12 @@ def test_slices_too_small_for_the_thickness_teach_nothing():
     assert adapt(network(), scan(), (0.7, 0.7), Acquisition(8.0, 8.0), 0.1, Monitor())["steps"] == 0
 
 
+def test_pixels_larger_than_the_slice_spacing_teach_nothing():
+    """No row lies between two slices that are simulated along the rows."""
+    thin_slices = scan((40, 64, 64))
+    assert adapt(network(), thin_slices, (3.0, 3.0), Acquisition(2.0, 2.0), 0.01, Monitor())["steps"] == 0
+
+
 def test_cancelling_stops_it():
     with pytest.raises(Cancelled):
         adapt(network(), scan(), (0.7, 0.7), THREE_MM, 5, Monitor(cancelled=lambda: True))
