@@ -202,3 +202,13 @@ def test_acquisitions_beyond_the_training_of_the_bundled_weights_do_no_harm(thic
         errors[method] = np.sqrt(np.mean(np.square(thin.voxels[: len(there)] - there)))
         assert np.abs(thin.voxels).max() < 2048
     assert errors["universal"] < errors["interpolation"]
+
+
+@pytest.mark.parametrize(("thickness", "warned"), [(5.0, True), (8.0, False)])
+def test_adapted_weights_are_used_with_a_warning_where_slices_do_not_overlap(
+    checkpoint, monkeypatch, thickness, warned
+):
+    kept = {"steps": 1, "before_db": 0.0, "after_db": 0.1, "kept": True}
+    monkeypatch.setattr(enhance, "adapt", lambda *_: kept)
+    _, report = enhanced(chest_like(), checkpoint, thickness=thickness, minutes=1.0)
+    assert any("do not overlap" in note for note in report["notes"]) == warned

@@ -66,6 +66,11 @@ def _adapt(network: torch.nn.Module, volume: Volume, request: Request, monitor: 
         f"adaptation: {result['steps']} steps; gain over the interpolation on held-out pairs "
         f"{result['before_db']:.2f} dB before, {result['after_db']:.2f} dB after; {outcome}"
     )
+    if result["kept"] and request.acquisition.thickness <= request.acquisition.spacing:
+        monitor.note(
+            "adaptation to slices that do not overlap lost 0.1 to 0.8 dB on the scans measured; "
+            "the gain above is of simulated slices along the rows and columns"
+        )
     monitor.record(adaptation={"minutes": minutes, **result})
 
 
